@@ -1,0 +1,121 @@
+/** Who asks. Made once per request from the credentials; use-cases decide what it may do. */
+export type Actor =
+  | { kind: 'anonymous' }
+  | UserActor
+  /** The `GITHUB_TOKEN` of a job: reads contents and metadata of its own repository, nothing else. */
+  | { kind: 'job'; jobId: number; repositoryId: number }
+  /** A registration or remove token (`RemoteAuth`): only the calls of registration, only its scope. */
+  | { kind: 'registration'; purpose: 'register' | 'remove'; scope: ScopeRef }
+  | { kind: 'system' }
+
+export interface UserActor {
+  kind: 'user'
+  userId: number
+  login: string
+  siteAdmin: boolean
+  token: { kind: 'personal' | 'impersonation' | 'admin'; scopes: string[]; expiresAt: number | null }
+}
+
+/** Background tasks act as this. */
+export const systemActor: Actor = { kind: 'system' }
+
+/** Where runners are registered. */
+export type ScopeKind = 'enterprise' | 'organization' | 'repository'
+export interface ScopeRef {
+  kind: ScopeKind
+  id: number
+}
+
+export type RepositoryRole = 'read' | 'triage' | 'write' | 'maintain' | 'admin'
+const ROLES: RepositoryRole[] = ['read', 'triage', 'write', 'maintain', 'admin']
+
+/** True when a permission is at least the role asked for. */
+export function reaches(has: RepositoryRole | undefined, wants: RepositoryRole): boolean {
+  return has !== undefined && ROLES.indexOf(has) >= ROLES.indexOf(wants)
+}
+
+/** GitHub's words for collaborators (`pull`, `push`) and ours for roles, to a role; undefined for an unknown word. */
+export function roleOfPermission(word: string): RepositoryRole | undefined {
+  const role = word === 'pull' ? 'read' : word === 'push' ? 'write' : word
+  return ROLES.find((known) => known === role)
+}
+
+/** What a scope of a classic token contains, directly (rest-api.md 3.3). */
+const CONTAINED: Record<string, string[]> = {
+  repo: ['repo:status', 'repo_deployment', 'public_repo', 'repo:invite', 'security_events'],
+  'admin:org': ['write:org', 'manage_runners:org'],
+  'write:org': ['read:org'],
+  'admin:enterprise': ['manage_runners:enterprise', 'manage_billing:enterprise', 'read:enterprise'],
+  'admin:repo_hook': ['write:repo_hook'],
+  'write:repo_hook': ['read:repo_hook'],
+  'admin:public_key': ['write:public_key'],
+  'write:public_key': ['read:public_key'],
+  user: ['read:user', 'user:email', 'user:follow'],
+}
+
+const OTHER_SCOPES = ['admin:org_hook', 'workflow', 'delete_repo', 'site_admin', 'gist', 'notifications', 'write:packages', 'read:packages']
+
+/** Every scope that a classic token may have. */
+export const knownScopes: ReadonlySet<string> = new Set([...Object.keys(CONTAINED), ...Object.values(CONTAINED).flat(), ...OTHER_SCOPES])
+
+/** True when the scopes hold one of those wanted, themselves or by containment. An empty `anyOf` wants nothing. */
+export function hasScope(scopes: readonly string[], anyOf: readonly string[]): boolean {
+  if (anyOf.length === 0) return true
+  const held = new Set<string>()
+  const add = (scope: string) => {
+    if (held.has(scope)) return
+    held.add(scope)
+    for (const contained of CONTAINED[scope] ?? []) add(contained)
+  }
+  for (const scope of scopes) add(scope)
+  return anyOf.some((scope) => held.has(scope))
+}
+
+/** What a call asks of its actor. Routes declare it, use-cases check it, headers and the access test read it. */
+export interface Need {
+  on: 'nothing' | 'site' | 'enterprise' | 'organization' | 'repository'
+  role: 'anyone' | 'user' | 'owner' | 'member' | RepositoryRole
+  /** Any one of these suffices for a classic token; none where empty. For repositories see `repositoryScopes`. */
+  scopes: string[]
+  /** `X-Accepted-OAuth-Scopes`, as recorded from GitHub (rest-api.md 3.3). */
+  accepted: string[]
+  /** A `RemoteAuth` token of this purpose may make the call too. */
+  registration?: 'register' | 'remove'
+  /** What a job's `GITHUB_TOKEN` may do here: `contents` and `metadata` are readable. */
+  job?: 'contents' | 'metadata'
+}
+
+/** On a public or internal repository `public_repo` suffices, on a private one it takes `repo` (rest-api.md 1.3). */
+export function repositoryScopes(visibility: string): string[] {
+  return visibility === 'private' ? ['repo'] : ['public_repo']
+}
+
+const ORG = ['admin:org', 'manage_runners:org']
+const ENTERPRISE = ['admin:enterprise', 'manage_runners:enterprise']
+
+export const needs = {
+  anyone: { on: 'nothing', role: 'anyone', scopes: [], accepted: [] },
+  user: { on: 'nothing', role: 'user', scopes: [], accepted: [] },
+  siteAdmin: { on: 'site', role: 'owner', scopes: ['site_admin'], accepted: ['site_admin'] },
+  enterpriseRunners: { on: 'enterprise', role: 'owner', scopes: ENTERPRISE, accepted: ENTERPRISE },
+  organizationRunners: { on: 'organization', role: 'owner', scopes: ORG, accepted: ['admin:org'] },
+  repositoryRunners: { on: 'repository', role: 'admin', scopes: ['repo'], accepted: ['repo'] },
+  organizationVisible: { on: 'organization', role: 'anyone', scopes: [], accepted: ['admin:org', 'read:org', 'repo', 'user', 'write:org'] },
+  organizationMembersRead: { on: 'organization', role: 'member', scopes: ['read:org'], accepted: ['admin:org', 'read:org', 'write:org'] },
+  organizationMembersWrite: { on: 'organization', role: 'owner', scopes: ['admin:org'], accepted: ['admin:org'] },
+  organizationRepositories: { on: 'organization', role: 'anyone', scopes: [], accepted: ['repo'] },
+  organizationRepositoryCreate: { on: 'organization', role: 'member', scopes: ['public_repo'], accepted: ['public_repo', 'repo'] },
+  userRepositoryCreate: { on: 'nothing', role: 'user', scopes: ['public_repo'], accepted: ['public_repo', 'repo'] },
+  repositoryRead: { on: 'repository', role: 'read', scopes: [], accepted: ['repo'], job: 'metadata' },
+  repositoryContents: { on: 'repository', role: 'read', scopes: [], accepted: [], job: 'contents' },
+  repositoryAdmin: { on: 'repository', role: 'admin', scopes: ['repo'], accepted: ['repo'] },
+  repositoryDelete: { on: 'repository', role: 'admin', scopes: ['delete_repo'], accepted: ['delete_repo'] },
+  actionsRead: { on: 'repository', role: 'read', scopes: [], accepted: [] },
+  actionsWrite: { on: 'repository', role: 'write', scopes: ['repo'], accepted: [] },
+  contentsWrite: { on: 'repository', role: 'write', scopes: ['repo'], accepted: ['repo'] },
+} as const satisfies Record<string, Need>
+
+/** The same need, also met by a registration or remove token of the scope. */
+export function orRegistration(need: Need, purpose: 'register' | 'remove'): Need {
+  return { ...need, registration: purpose }
+}

@@ -1,0 +1,203 @@
+import type { Selectable } from 'kysely'
+import type { RepositoryRole } from '../model/access.ts'
+import type { Account, Enterprise } from '../model/account.ts'
+import { isUniqueViolation, type Db } from './open.ts'
+import type { Schema } from './schema.ts'
+
+export function decodeAccount(row: Selectable<Schema['account']>): Account {
+  const { id, kind, login, name, email, siteAdminAt, suspendedAt, createdAt, updatedAt } = row
+  return { id, kind, login, name, email, siteAdmin: siteAdminAt !== null, suspended: suspendedAt !== null, createdAt, updatedAt }
+}
+
+/** Adds a user or an organization; undefined when the login is taken (they share one namespace, in any case of letters). */
+export async function accountInsert(
+  db: Db,
+  account: {
+    kind: 'user' | 'organization'
+    login: string
+    name?: string | null
+    email?: string | null
+    siteAdminAt?: number
+    createdAt: number
+  },
+): Promise<Account | undefined> {
+  const { kind, login, createdAt } = account
+  const row = await db
+    .insertInto('account')
+    .values({
+      kind,
+      login,
+      loginKey: login.toLowerCase(),
+      name: account.name ?? null,
+      email: account.email ?? null,
+      siteAdminAt: account.siteAdminAt ?? null,
+      suspendedAt: null,
+      createdAt,
+      updatedAt: createdAt,
+    })
+    .onConflict((c) => c.column('loginKey').doNothing())
+    .returningAll()
+    .executeTakeFirst()
+  return row && decodeAccount(row)
+}
+
+/** Finds by login, in any case of letters. */
+export async function accountByLogin(db: Db, login: string): Promise<Account | undefined> {
+  const row = await db.selectFrom('account').selectAll().where('loginKey', '=', login.toLowerCase()).executeTakeFirst()
+  return row && decodeAccount(row)
+}
+
+export async function accountById(db: Db, id: number): Promise<Account | undefined> {
+  const row = await db.selectFrom('account').selectAll().where('id', '=', id).executeTakeFirst()
+  return row && decodeAccount(row)
+}
+
+/** Makes a user a site administrator, or no longer one. */
+export async function accountSetSiteAdmin(db: Db, id: number, siteAdminAt: number | null, now: number): Promise<void> {
+  await db.updateTable('account').set({ siteAdminAt, updatedAt: now }).where('id', '=', id).execute()
+}
+
+/** Organizations in order of id, after `since`. */
+export async function organizationList(db: Db, since: number, limit: number): Promise<Account[]> {
+  const rows = await db
+    .selectFrom('account')
+    .selectAll()
+    .where('kind', '=', 'organization')
+    .where('id', '>', since)
+    .orderBy('id')
+    .limit(limit)
+    .execute()
+  return rows.map(decodeAccount)
+}
+
+/** Organizations that a user belongs to, by login. */
+export async function organizationsOfUser(db: Db, userId: number): Promise<Account[]> {
+  const rows = await db
+    .selectFrom('membership')
+    .innerJoin('account', 'account.id', 'membership.organizationId')
+    .selectAll('account')
+    .where('membership.userId', '=', userId)
+    .orderBy('account.loginKey')
+    .execute()
+  return rows.map(decodeAccount)
+}
+
+export async function membershipRole(db: Db, organizationId: number, userId: number): Promise<'owner' | 'member' | undefined> {
+  const row = await db
+    .selectFrom('membership')
+    .select('role')
+    .where('organizationId', '=', organizationId)
+    .where('userId', '=', userId)
+    .executeTakeFirst()
+  return row?.role
+}
+
+/** Adds a member or changes the role. */
+export async function membershipSet(
+  db: Db,
+  membership: { organizationId: number; userId: number; role: 'owner' | 'member'; createdAt: number },
+): Promise<void> {
+  await db
+    .insertInto('membership')
+    .values(membership)
+    .onConflict((c) => c.columns(['organizationId', 'userId']).doUpdateSet({ role: membership.role }))
+    .execute()
+}
+
+/** Whether there was one. */
+export async function membershipDelete(db: Db, organizationId: number, userId: number): Promise<boolean> {
+  const result = await db
+    .deleteFrom('membership')
+    .where('organizationId', '=', organizationId)
+    .where('userId', '=', userId)
+    .executeTakeFirst()
+  return result.numDeletedRows > 0n
+}
+
+export async function membershipOwners(db: Db, organizationId: number): Promise<number> {
+  const row = await db
+    .selectFrom('membership')
+    .select((eb) => eb.fn.countAll<number>().as('count'))
+    .where('organizationId', '=', organizationId)
+    .where('role', '=', 'owner')
+    .executeTakeFirstOrThrow()
+  return Number(row.count)
+}
+
+/** Members of an organization by login; a page and the whole count. */
+export async function memberList(
+  db: Db,
+  organizationId: number,
+  page: { offset: number; limit: number },
+): Promise<{ members: Account[]; total: number }> {
+  const rows = await db
+    .selectFrom('membership')
+    .innerJoin('account', 'account.id', 'membership.userId')
+    .selectAll('account')
+    .where('organizationId', '=', organizationId)
+    .orderBy('account.loginKey')
+    .offset(page.offset)
+    .limit(page.limit)
+    .execute()
+  const { count } = await db
+    .selectFrom('membership')
+    .select((eb) => eb.fn.countAll<number>().as('count'))
+    .where('organizationId', '=', organizationId)
+    .executeTakeFirstOrThrow()
+  return { members: rows.map(decodeAccount), total: Number(count) }
+}
+
+export async function collaboratorPermission(db: Db, repositoryId: number, userId: number): Promise<RepositoryRole | undefined> {
+  const row = await db
+    .selectFrom('collaborator')
+    .select('permission')
+    .where('repositoryId', '=', repositoryId)
+    .where('userId', '=', userId)
+    .executeTakeFirst()
+  return row?.permission as RepositoryRole | undefined
+}
+
+export async function collaboratorSet(
+  db: Db,
+  collaborator: { repositoryId: number; userId: number; permission: RepositoryRole; createdAt: number },
+): Promise<void> {
+  await db
+    .insertInto('collaborator')
+    .values(collaborator)
+    .onConflict((c) => c.columns(['repositoryId', 'userId']).doUpdateSet({ permission: collaborator.permission }))
+    .execute()
+}
+
+export async function collaboratorDelete(db: Db, repositoryId: number, userId: number): Promise<void> {
+  await db.deleteFrom('collaborator').where('repositoryId', '=', repositoryId).where('userId', '=', userId).execute()
+}
+
+/** The one enterprise of this server. */
+export async function enterpriseGet(db: Db): Promise<Enterprise> {
+  const { id, slug, name, createdAt, updatedAt } = await db
+    .selectFrom('enterprise')
+    .selectAll()
+    .orderBy('id')
+    .limit(1)
+    .executeTakeFirstOrThrow()
+  return { id, slug, name, createdAt, updatedAt }
+}
+
+/** Makes the enterprise on the first start; later starts may rename it. */
+export async function enterpriseEnsure(db: Db, slug: string, now: number): Promise<void> {
+  const existing = await db.selectFrom('enterprise').select(['id', 'slug']).executeTakeFirst()
+  if (existing) {
+    if (existing.slug === slug) return
+    await db.updateTable('enterprise').set({ slug, slugKey: slug.toLowerCase(), updatedAt: now }).where('id', '=', existing.id).execute()
+    return
+  }
+  try {
+    await db
+      .insertInto('enterprise')
+      .values({ id: 1, slug, slugKey: slug.toLowerCase(), name: slug, createdAt: now, updatedAt: now })
+      .execute()
+  } catch (error) {
+    // Another node was first.
+    if (!isUniqueViolation(error)) throw error
+  }
+}

@@ -1,0 +1,445 @@
+import { sql, type Selectable, type Updateable } from 'kysely'
+import { mayServe, type Assignment, type Job, type Line, type Server } from '../model/job.ts'
+import { isPostgres, smaller, type Db } from './open.ts'
+import { labelCounts } from './runners.ts'
+import type { Schema } from './schema.ts'
+
+export function decodeJob(row: Selectable<Schema['job']>): Job {
+  return {
+    ...row,
+    conclusion: row.conclusion as Job['conclusion'],
+    labels: JSON.parse(row.labels) as string[],
+    continueOnError: row.continueOnError === 1,
+    outputs: row.outputs === null ? null : (JSON.parse(row.outputs) as Record<string, string>),
+  }
+}
+
+export async function jobInsert(
+  db: Db,
+  job: Pick<Job, 'runId' | 'attemptId' | 'repositoryId' | 'key' | 'name' | 'position' | 'timeoutMs' | 'createdAt'>,
+): Promise<Job> {
+  const row = await db
+    .insertInto('job')
+    .values({
+      ...job,
+      status: 'pending',
+      conclusion: null,
+      problem: null,
+      lineId: null,
+      labels: '[]',
+      groupName: null,
+      queuedAt: null,
+      assignmentId: null,
+      runnerId: null,
+      runnerName: null,
+      runnerGroupId: null,
+      runnerGroupName: null,
+      continueOnError: 0,
+      outputs: null,
+      cancelledAt: null,
+      cancelReason: null,
+      startedAt: null,
+      completedAt: null,
+    })
+    .returningAll()
+    .executeTakeFirstOrThrow()
+  return decodeJob(row)
+}
+
+export async function jobById(db: Db, id: number): Promise<Job | undefined> {
+  const row = await db.selectFrom('job').selectAll().where('id', '=', id).executeTakeFirst()
+  return row && decodeJob(row)
+}
+
+/** Jobs of an attempt in the order of the workflow file. */
+export async function jobsOfAttempt(db: Db, attemptId: number): Promise<Job[]> {
+  const rows = await db.selectFrom('job').selectAll().where('attemptId', '=', attemptId).orderBy('position').orderBy('id').execute()
+  return rows.map(decodeJob)
+}
+
+/** Jobs of a run, of its latest attempt or of all; a page and the whole count. */
+export async function jobsOfRun(
+  db: Db,
+  runId: number,
+  options: { attemptId?: number | undefined; offset: number; limit: number },
+): Promise<{ jobs: Job[]; total: number }> {
+  const matching = db
+    .selectFrom('job')
+    .where('runId', '=', runId)
+    .$if(options.attemptId !== undefined, (query) => query.where('attemptId', '=', options.attemptId ?? 0))
+  const rows = await matching
+    .selectAll()
+    .orderBy('attemptId')
+    .orderBy('position')
+    .orderBy('id')
+    .offset(options.offset)
+    .limit(options.limit)
+    .execute()
+  const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
+  return { jobs: rows.map(decodeJob), total: Number(count) }
+}
+
+/** Changes a job that is still in one of the states named; undefined when it is not (another node was first). */
+export async function jobUpdate(db: Db, id: number, from: Job['status'][], change: Updateable<Schema['job']>): Promise<Job | undefined> {
+  const row = await db.updateTable('job').set(change).where('id', '=', id).where('status', 'in', from).returningAll().executeTakeFirst()
+  return row && decodeJob(row)
+}
+
+/**
+ * Puts a job in its line and makes the line if there is none. The line's row is written first: it is the lock that keeps `headQueuedAt`
+ * right against a claim that empties the line at the same moment.
+ */
+export async function jobEnqueue(
+  db: Db,
+  job: { id: number; from: Job['status'] },
+  place: Omit<Line, 'id'> & { runnerLabels: string[]; name: string; continueOnError: boolean; timeoutMs: number; queuedAt: number },
+): Promise<{ job: Job; line: Line } | undefined> {
+  const line = await lineEnsure(db, place, place.queuedAt)
+  const updated = await jobUpdate(db, job.id, [job.from], {
+    status: 'queued',
+    name: place.name,
+    lineId: line.id,
+    labels: JSON.stringify(place.runnerLabels),
+    groupName: place.groupName,
+    queuedAt: place.queuedAt,
+    continueOnError: place.continueOnError ? 1 : 0,
+    timeoutMs: place.timeoutMs,
+  })
+  return updated && { job: updated, line }
+}
+
+/** Puts a job that was given out back at its old place in line. */
+export async function jobRequeue(db: Db, jobId: number): Promise<{ job: Job; line: Line } | undefined> {
+  const job = await jobById(db, jobId)
+  if (!job || job.lineId === null || job.queuedAt === null) return undefined
+  const line = await lineTouch(db, job.lineId, job.queuedAt)
+  if (!line) return undefined
+  const updated = await jobUpdate(db, jobId, ['assigned', 'in_progress'], {
+    status: 'queued',
+    assignmentId: null,
+    runnerId: null,
+    runnerName: null,
+    runnerGroupId: null,
+    runnerGroupName: null,
+    startedAt: null,
+  })
+  return updated && { job: updated, line }
+}
+
+async function lineEnsure(db: Db, line: Omit<Line, 'id'>, queuedAt: number): Promise<Line> {
+  const key = JSON.stringify([line.repositoryId, line.groupName, line.labels])
+  const touched = await db
+    .updateTable('line')
+    .set({ headQueuedAt: smaller(db, 'line.headQueuedAt', queuedAt), isPublic: line.isPublic ? 1 : 0 })
+    .where('key', '=', key)
+    .where('headQueuedAt', 'is not', null)
+    .returning('id')
+    .executeTakeFirst()
+  if (touched) return { ...line, id: touched.id }
+
+  const counts = await labelCounts(db, line.labels)
+  const rarest = line.labels.reduce<string | undefined>(
+    (best, label) => (best === undefined || (counts.get(label) ?? 0) < (counts.get(best) ?? 0) ? label : best),
+    undefined,
+  )
+  const row = await db
+    .insertInto('line')
+    .values({
+      key,
+      repositoryId: line.repositoryId,
+      ownerId: line.ownerId,
+      isPublic: line.isPublic ? 1 : 0,
+      groupName: line.groupName,
+      labels: JSON.stringify(line.labels),
+      // A line without labels (a group alone) is filed under the empty one, which every runner looks at.
+      rarestLabel: rarest ?? '',
+      headQueuedAt: queuedAt,
+    })
+    .onConflict((c) =>
+      c.column('key').doUpdateSet((eb) => ({
+        headQueuedAt: sql<number>`case when ${eb.ref('line.headQueuedAt')} < ${queuedAt} then ${eb.ref('line.headQueuedAt')} else ${queuedAt} end`,
+        rarestLabel: rarest ?? '',
+        isPublic: line.isPublic ? 1 : 0,
+      })),
+    )
+    .returning('id')
+    .executeTakeFirstOrThrow()
+  return { ...line, id: row.id }
+}
+
+async function lineTouch(db: Db, id: number, queuedAt: number): Promise<Line | undefined> {
+  const row = await db
+    .updateTable('line')
+    .set((eb) => ({
+      headQueuedAt: sql<number>`case when ${eb.ref('headQueuedAt')} < ${queuedAt} then ${eb.ref('headQueuedAt')} else ${queuedAt} end`,
+    }))
+    .where('id', '=', id)
+    .returningAll()
+    .executeTakeFirst()
+  return row && decodeLine(row)
+}
+
+function decodeLine(row: Selectable<Schema['line']>): Line {
+  const { id, repositoryId, ownerId, isPublic, groupName, labels } = row
+  return { id, repositoryId, ownerId, isPublic: isPublic === 1, groupName, labels: JSON.parse(labels) as string[] }
+}
+
+export async function lineById(db: Db, id: number): Promise<Line | undefined> {
+  const row = await db.selectFrom('line').selectAll().where('id', '=', id).executeTakeFirst()
+  return row && decodeLine(row)
+}
+
+/** Lines that hold a job, for the sweep of a node: at most `limit`, oldest heads first. */
+export async function linesFilled(db: Db, limit: number): Promise<Line[]> {
+  const rows = await db.selectFrom('line').selectAll().where('headQueuedAt', 'is not', null).orderBy('headQueuedAt').limit(limit).execute()
+  return rows.map(decodeLine)
+}
+
+/** Heads looked at per label in one round. More are only needed where a label files lines of other scopes or label sets. */
+const HEADS_PER_LABEL = [4, 64, 1024, 1_000_000]
+
+/**
+ * Gives the runner the oldest queued job that it may serve, and undefined when there is none.
+ *
+ * Looks at the lines filed under the runner's own labels, oldest head first, a few per label, by index: the cost does not grow with jobs
+ * or lines. Then one update takes the head. On PostgreSQL the line's row is locked first, so that emptying it and filling it cannot
+ * cross; who finds it locked waits and goes on with what is left. Call it in the transaction that also writes the assignment.
+ */
+export async function jobClaim(db: Db, server: Server): Promise<Job | undefined> {
+  const labels = JSON.stringify([...server.labels, ''])
+  const tried = new Set<number>()
+  let before = 0
+  for (const heads of HEADS_PER_LABEL) {
+    const lines = await lineHeads(db, server, labels, heads)
+    for (const { row, line } of lines) {
+      if (tried.has(line.id)) continue
+      tried.add(line.id)
+      if (!mayServe(server, line)) continue
+      const job = await lineTakeHead(db, row.id)
+      if (job) return job
+    }
+    if (lines.length === before || lines.length < heads) return undefined
+    before = lines.length
+  }
+  return undefined
+}
+
+async function lineHeads(
+  db: Db,
+  { scope }: Server,
+  labels: string,
+  heads: number,
+): Promise<{ row: Selectable<Schema['line']>; line: Line }[]> {
+  const filter =
+    scope.kind === 'repository'
+      ? sql`and "repositoryId" = ${scope.id}`
+      : scope.kind === 'organization'
+        ? sql`and "ownerId" = ${scope.id}`
+        : sql``
+  const query = isPostgres(db)
+    ? sql<Selectable<Schema['line']>>`select l.* from json_array_elements_text(${labels}::json) as label(value)
+        cross join lateral (select * from line where "rarestLabel" = label.value and "headQueuedAt" is not null ${filter}
+          order by "headQueuedAt", id limit ${heads}) as l
+        order by l."headQueuedAt", l.id`
+    : sql<Selectable<Schema['line']>>`select line.* from json_each(${labels}) as label
+        join line on line.id in (select id from line where "rarestLabel" = label.value and "headQueuedAt" is not null ${filter}
+          order by "headQueuedAt", id limit ${heads})
+        order by line."headQueuedAt", line.id`
+  const { rows } = await query.execute(db)
+  return rows.map((row) => ({ row, line: decodeLine(row) }))
+}
+
+async function lineTakeHead(db: Db, lineId: number): Promise<Job | undefined> {
+  if (isPostgres(db)) await db.selectFrom('line').select('id').where('id', '=', lineId).forUpdate().execute()
+  const row = await db
+    .updateTable('job')
+    .set({ status: 'assigned' })
+    .where('id', '=', (eb) =>
+      eb
+        .selectFrom('job as head')
+        .select('head.id')
+        .where('head.lineId', '=', lineId)
+        .where('head.status', '=', 'queued')
+        .orderBy('head.queuedAt')
+        .orderBy('head.id')
+        .limit(1),
+    )
+    .where('status', '=', 'queued')
+    .returningAll()
+    .executeTakeFirst()
+  await lineSettle(db, lineId)
+  return row && decodeJob(row)
+}
+
+/** Writes the line's head anew after a job left it. Lines without a head are deleted by `linesEmptyDelete`. */
+export async function lineSettle(db: Db, lineId: number): Promise<void> {
+  await db
+    .updateTable('line')
+    .set((eb) => ({
+      headQueuedAt: eb
+        .selectFrom('job')
+        .select('job.queuedAt')
+        .where('job.lineId', '=', lineId)
+        .where('job.status', '=', 'queued')
+        .orderBy('job.queuedAt')
+        .orderBy('job.id')
+        .limit(1),
+    }))
+    .where('id', '=', lineId)
+    .execute()
+}
+
+/** Locks a line on PostgreSQL before a job leaves it by another way than a claim. */
+export async function lineLock(db: Db, lineId: number): Promise<void> {
+  if (isPostgres(db)) await db.selectFrom('line').select('id').where('id', '=', lineId).forUpdate().execute()
+}
+
+/** Deletes lines that stand empty, a batch at a time. */
+export async function linesEmptyDelete(db: Db, limit: number): Promise<number> {
+  const result = await db
+    .deleteFrom('line')
+    .where('headQueuedAt', 'is', null)
+    .where('id', 'in', db.selectFrom('line').select('id').where('headQueuedAt', 'is', null).limit(limit))
+    // A job that was given out may come back to its place.
+    .where((eb) =>
+      eb.not(
+        eb.exists(
+          eb
+            .selectFrom('job')
+            .select('job.id')
+            .whereRef('job.lineId', '=', 'line.id')
+            .where('job.status', 'in', ['assigned', 'in_progress']),
+        ),
+      ),
+    )
+    .executeTakeFirst()
+  return Number(result.numDeletedRows)
+}
+
+/** Jobs that stood in line since before `before`: the queue limit. */
+export async function jobsQueuedBefore(db: Db, before: number, limit: number): Promise<Job[]> {
+  const rows = await db
+    .selectFrom('job')
+    .selectAll()
+    .where('status', '=', 'queued')
+    .where('queuedAt', '<', before)
+    .orderBy('queuedAt')
+    .limit(limit)
+    .execute()
+  return rows.map(decodeJob)
+}
+
+const UNFINISHED = ['given', 'acquired', 'running'] as const
+
+export async function assignmentInsert(
+  db: Db,
+  assignment: Pick<Assignment, 'requestId' | 'jobId' | 'runnerId' | 'sessionId' | 'planId' | 'timelineId' | 'jobGuid' | 'givenAt'>,
+): Promise<Assignment | undefined> {
+  return db
+    .insertInto('assignment')
+    .values({
+      ...assignment,
+      state: 'given',
+      acquiredAt: null,
+      renewedAt: null,
+      lastSignAt: assignment.givenAt,
+      cancelSentAt: null,
+      completedAt: null,
+    })
+    .onConflict((c) => c.doNothing())
+    .returningAll()
+    .executeTakeFirst()
+}
+
+export async function assignmentById(db: Db, id: number): Promise<Assignment | undefined> {
+  return db.selectFrom('assignment').selectAll().where('id', '=', id).executeTakeFirst()
+}
+
+export async function assignmentByRequest(db: Db, requestId: string): Promise<Assignment | undefined> {
+  return db.selectFrom('assignment').selectAll().where('requestId', '=', requestId).executeTakeFirst()
+}
+
+/** The runner's one unfinished assignment. */
+export async function assignmentOfRunner(db: Db, runnerId: number): Promise<Assignment | undefined> {
+  return db.selectFrom('assignment').selectAll().where('runnerId', '=', runnerId).where('state', 'in', UNFINISHED).executeTakeFirst()
+}
+
+/** Changes an assignment that is still in one of the states named; undefined when it is not. */
+export async function assignmentUpdate(
+  db: Db,
+  id: number,
+  from: readonly Assignment['state'][],
+  change: Updateable<Schema['assignment']>,
+): Promise<Assignment | undefined> {
+  return db.updateTable('assignment').set(change).where('id', '=', id).where('state', 'in', from).returningAll().executeTakeFirst()
+}
+
+/** A sign of life: the lease moves. */
+export async function assignmentSign(db: Db, id: number, now: number): Promise<void> {
+  await db.updateTable('assignment').set({ lastSignAt: now }).where('id', '=', id).where('lastSignAt', '<', now).execute()
+}
+
+/** Unfinished assignments that gave no sign since `before`, or were given and not acquired since `givenBefore`. */
+export async function assignmentsSilent(db: Db, before: number, givenBefore: number, limit: number): Promise<Assignment[]> {
+  return db
+    .selectFrom('assignment')
+    .selectAll()
+    .where('state', 'in', UNFINISHED)
+    .where((eb) => eb.or([eb('lastSignAt', '<', before), eb.and([eb('state', '=', 'given'), eb('givenAt', '<', givenBefore)])]))
+    .orderBy('lastSignAt')
+    .limit(limit)
+    .execute()
+}
+
+/** Jobs on a runner, with their assignment: what time-outs and cancels look at. */
+export async function jobsOnRunners(
+  db: Db,
+  options: { overdueAt?: number; cancelled?: boolean; limit: number },
+): Promise<{ job: Job; assignment: Assignment }[]> {
+  const rows = await db
+    .selectFrom('job')
+    .selectAll()
+    .where('status', 'in', ['assigned', 'in_progress'])
+    .$if(options.overdueAt !== undefined, (query) =>
+      query
+        .where('cancelledAt', 'is', null)
+        .where('startedAt', 'is not', null)
+        .where((eb) => eb(sql<number>`"startedAt" + "timeoutMs"`, '<=', options.overdueAt ?? 0)),
+    )
+    .$if(options.cancelled === true, (query) => query.where('cancelledAt', 'is not', null))
+    .limit(options.limit)
+    .execute()
+  const found: { job: Job; assignment: Assignment }[] = []
+  for (const row of rows) {
+    const assignment = row.assignmentId === null ? undefined : await assignmentById(db, row.assignmentId)
+    if (assignment) found.push({ job: decodeJob(row), assignment })
+  }
+  return found
+}
+
+/** Moves every lease and every runner's last sign by an outage: no node was there to hear them (architecture 1.14). */
+export async function leasesMove(db: Db, gap: number): Promise<void> {
+  await db
+    .updateTable('assignment')
+    .set((eb) => ({ lastSignAt: eb('lastSignAt', '+', gap), givenAt: eb('givenAt', '+', gap) }))
+    .where('state', 'in', UNFINISHED)
+    .execute()
+  await db
+    .updateTable('runner')
+    .set((eb) => ({ lastSeenAt: eb('lastSeenAt', '+', gap) }))
+    .where('lastSeenAt', 'is not', null)
+    .where('deletedAt', 'is', null)
+    .where('id', 'in', db.selectFrom('runnerSession').select('runnerId'))
+    .execute()
+}
+
+/** Numbers of the queue for /metrics. */
+export async function queueCounts(db: Db): Promise<{ status: string; count: number }[]> {
+  const rows = await db
+    .selectFrom('job')
+    .select(['status', (eb) => eb.fn.countAll<number>().as('count')])
+    .where('status', 'in', ['queued', 'assigned', 'in_progress'])
+    .groupBy('status')
+    .execute()
+  return rows.map(({ status, count }) => ({ status, count: Number(count) }))
+}

@@ -1,0 +1,44 @@
+import { sql } from 'kysely'
+import type { MigrationTools } from './migrations/columns.ts'
+import * as firstSchema from './migrations/0001-first-schema.ts'
+import { isPostgres, type Db } from './open.ts'
+
+interface Migration {
+  name: string
+  /** A node that does not know this migration must not run beside it. */
+  breaking: boolean
+  up(tools: MigrationTools): Promise<void>
+}
+
+/** Every migration, in order, forward only. A landed one is never edited. */
+const migrations: Migration[] = [{ name: '0001-first-schema', breaking: true, up: firstSchema.up }]
+
+/** Any fixed number: nodes that start together wait for each other on it. */
+const MIGRATION_LOCK = 4_771_230
+
+/**
+ * Brings the database up to date. Safe to race: on PostgreSQL the whole is one transaction under an advisory lock. Unknown later
+ * migrations are accepted unless one is marked breaking, so that an old node can restart during an upgrade.
+ *
+ * @throws Error with one line for the operator
+ */
+export async function migrate(db: Db, now: number): Promise<void> {
+  const postgres = isPostgres(db)
+  await db.transaction().execute(async (tx) => {
+    if (postgres) await sql`select pg_advisory_xact_lock(${MIGRATION_LOCK})`.execute(tx)
+    await sql`create table if not exists "migration" ("name" text primary key, "breaking" bigint not null, "at" bigint not null)`.execute(
+      tx,
+    )
+    const { rows } = await sql<{ name: string; breaking: number }>`select "name", "breaking" from "migration"`.execute(tx)
+    const known = new Set(migrations.map(({ name }) => name))
+    const unknown = rows.find(({ name, breaking }) => breaking === 1 && !known.has(name))
+    if (unknown) throw new Error(`the database is of a later version (${unknown.name}): start a version that knows it`)
+
+    const done = new Set(rows.map(({ name }) => name))
+    for (const { name, breaking, up } of migrations) {
+      if (done.has(name)) continue
+      await up({ db: tx, postgres })
+      await sql`insert into "migration" values (${name}, ${breaking ? 1 : 0}, ${now})`.execute(tx)
+    }
+  })
+}

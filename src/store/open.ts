@@ -1,0 +1,58 @@
+import { Kysely, PostgresDialect, SqliteDialect, type ReferenceExpression, sql } from 'kysely'
+import pg from 'pg'
+import type { Schema } from './schema.ts'
+import { openSqlite } from './sqlite.ts'
+
+/** A database, or an open transaction on it. Inside `db.transaction()` use only the transaction: SQLite has one connection. */
+export type Db = Kysely<Schema>
+
+export type DatabaseConfig = { kind: 'sqlite'; file: string; sync: 'normal' | 'full' } | { kind: 'postgres'; url: string }
+
+/** Connections per node. Each request holds one for a few milliseconds at most. */
+const POSTGRES_CONNECTIONS = 20
+const POSTGRES_CONNECT_MS = 5000
+
+const INT8_OID = 20
+
+/** Opens the database; nothing is read or written yet. `destroy()` it at the end. */
+export function openDatabase(config: DatabaseConfig): Db {
+  if (config.kind === 'sqlite') {
+    return new Kysely<Schema>({ dialect: new SqliteDialect({ database: openSqlite(config.file, config.sync) }) })
+  }
+  const types = {
+    getTypeParser: (oid: number, format?: 'text' | 'binary') =>
+      oid === INT8_OID ? Number : (pg.types.getTypeParser(oid, format as 'text') as (value: string) => unknown),
+  }
+  const pool = new pg.Pool({
+    connectionString: config.url,
+    max: POSTGRES_CONNECTIONS,
+    connectionTimeoutMillis: POSTGRES_CONNECT_MS,
+    types: types as pg.CustomTypesConfig,
+  })
+  // An idle connection that breaks is the pool's to replace; without a listener it would end the process.
+  pool.on('error', () => {})
+  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
+  postgresDatabases.add(db.getExecutor().adapter)
+  return db
+}
+
+const postgresDatabases = new WeakSet<object>()
+
+/** Whether `db` is PostgreSQL; also inside a transaction, which shares its adapter. */
+export function isPostgres(db: Db): boolean {
+  return postgresDatabases.has(db.getExecutor().adapter)
+}
+
+/** `least(a, b)` of PostgreSQL is `min(a, b)` of SQLite. */
+export function smaller(db: Db, column: ReferenceExpression<Schema, keyof Schema>, value: number) {
+  const reference = sql.ref(column as string)
+  return isPostgres(db) ? sql<number>`least(${reference}, ${value})` : sql<number>`min(${reference}, ${value})`
+}
+
+/** True when the statement broke a unique key: the caller lost a race or the name is taken. */
+export function isUniqueViolation(error: unknown): boolean {
+  const { code, errcode, message } = error as { code?: string; errcode?: number; message?: string }
+  return (
+    code === '23505' || errcode === 2067 || errcode === 1555 || (code === 'ERR_SQLITE_ERROR' && /UNIQUE constraint/.test(message ?? ''))
+  )
+}

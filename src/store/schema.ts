@@ -1,0 +1,268 @@
+import type { Generated } from 'kysely'
+
+/*
+ * Every table, once, for both databases. Conventions: integer identity keys, instants in epoch milliseconds, JSON in text columns
+ * named for what they hold, 0/1 for flags, camelCase. `…Key` is the lower-case form that names are compared by.
+ */
+export interface Schema {
+  setting: { name: string; value: string }
+  pulse: { id: number; at: number }
+  taskLease: { name: string; holder: string; until: number; lastRunAt: number | null; lastResult: string | null }
+
+  enterprise: { id: Generated<number>; slug: string; slugKey: string; name: string; createdAt: number; updatedAt: number }
+  account: {
+    id: Generated<number>
+    kind: 'user' | 'organization'
+    login: string
+    loginKey: string
+    name: string | null
+    email: string | null
+    siteAdminAt: number | null
+    suspendedAt: number | null
+    createdAt: number
+    updatedAt: number
+  }
+  formerLogin: { loginKey: string; accountId: number }
+  membership: { organizationId: number; userId: number; role: 'owner' | 'member'; createdAt: number }
+  repository: {
+    id: Generated<number>
+    ownerId: number
+    name: string
+    nameKey: string
+    description: string | null
+    visibility: 'public' | 'internal' | 'private'
+    defaultBranch: string
+    runNumbers: string
+    createdAt: number
+    updatedAt: number
+    pushedAt: number | null
+  }
+  formerRepository: { ownerId: number; nameKey: string; repositoryId: number }
+  collaborator: { repositoryId: number; userId: number; permission: string; createdAt: number }
+
+  token: {
+    id: Generated<number>
+    kind: 'personal' | 'impersonation' | 'admin' | 'job'
+    userId: number | null
+    assignmentId: number | null
+    hash: string
+    name: string
+    scopes: string
+    permissions: string | null
+    repositories: string | null
+    expiresAt: number | null
+    lastUsedAt: number | null
+    createdAt: number
+  }
+  registrationToken: {
+    id: Generated<number>
+    purpose: 'register' | 'remove'
+    scopeKind: string
+    scopeId: number
+    userId: number
+    hash: string
+    createdAt: number
+    expiresAt: number
+  }
+  spentAssertion: { clientId: string; jti: string; expiresAt: number }
+
+  runnerGroup: {
+    id: Generated<number>
+    ownerKind: 'enterprise' | 'organization'
+    ownerId: number
+    number: number
+    name: string
+    nameKey: string
+    visibility: string
+    allowsPublicRepositories: number
+    createdAt: number
+    updatedAt: number
+  }
+  label: { id: Generated<number>; nameKey: string }
+  runner: {
+    id: Generated<number>
+    scopeKind: 'enterprise' | 'organization' | 'repository'
+    scopeId: number
+    groupId: number | null
+    name: string
+    nameKey: string
+    labels: string
+    os: string
+    version: string | null
+    ephemeral: number
+    updatesDisabled: number
+    clientId: string
+    credentialVersion: number
+    publicKey: string
+    createdAt: number
+    lastSeenAt: number | null
+    deletedAt: number | null
+  }
+  runnerLabel: { runnerId: number; nameKey: string }
+  runnerSession: { runnerId: number; sessionId: string; ownerName: string; createdAt: number; lastPollAt: number }
+  runnerPackage: {
+    id: Generated<number>
+    os: string
+    architecture: string
+    version: string
+    filename: string
+    blobKey: string
+    sha256: string
+    size: number
+    createdAt: number
+  }
+
+  workflow: {
+    id: Generated<number>
+    repositoryId: number
+    path: string
+    name: string
+    state: string
+    createdAt: number
+    updatedAt: number
+  }
+  push: {
+    id: Generated<number>
+    repositoryId: number
+    userId: number
+    updates: string
+    state: 'received' | 'settled' | 'refused'
+    createdAt: number
+    settledAt: number | null
+  }
+  run: {
+    id: Generated<number>
+    repositoryId: number
+    workflowId: number
+    number: number
+    source: string | null
+    event: string
+    ref: string
+    headBranch: string | null
+    headSha: string
+    headCommit: string
+    title: string
+    actorId: number
+    payload: string
+    inputs: string
+    status: RunStatus
+    conclusion: string | null
+    problem: string | null
+    latestAttempt: number
+    createdAt: number
+    updatedAt: number
+    startedAt: number
+  }
+  runAttempt: {
+    id: Generated<number>
+    runId: number
+    number: number
+    plan: string | null
+    cancelledAt: number | null
+    createdAt: number
+    completedAt: number | null
+  }
+  job: {
+    id: Generated<number>
+    runId: number
+    attemptId: number
+    repositoryId: number
+    key: string
+    name: string
+    position: number
+    status: JobStatus
+    conclusion: string | null
+    problem: string | null
+    lineId: number | null
+    labels: string
+    groupName: string | null
+    queuedAt: number | null
+    assignmentId: number | null
+    runnerId: number | null
+    runnerName: string | null
+    runnerGroupId: number | null
+    runnerGroupName: string | null
+    timeoutMs: number
+    continueOnError: number
+    outputs: string | null
+    cancelledAt: number | null
+    cancelReason: string | null
+    createdAt: number
+    startedAt: number | null
+    completedAt: number | null
+  }
+  line: {
+    id: Generated<number>
+    key: string
+    repositoryId: number
+    ownerId: number
+    isPublic: number
+    groupName: string | null
+    labels: string
+    rarestLabel: string
+    headQueuedAt: number | null
+  }
+  assignment: {
+    id: Generated<number>
+    requestId: string
+    jobId: number
+    runnerId: number
+    sessionId: string
+    planId: string
+    timelineId: string
+    jobGuid: string
+    state: AssignmentState
+    givenAt: number
+    acquiredAt: number | null
+    renewedAt: number | null
+    lastSignAt: number
+    cancelSentAt: number | null
+    completedAt: number | null
+  }
+  stepReport: { jobId: number; assignmentId: number; changeOrder: number; steps: string }
+  annotation: {
+    id: Generated<number>
+    jobId: number
+    stepNumber: number | null
+    level: string
+    title: string | null
+    message: string
+    path: string | null
+    startLine: number | null
+    endLine: number | null
+    startColumn: number | null
+    endColumn: number | null
+    rawDetails: string | null
+  }
+  stepSummary: { jobId: number; stepId: string; blobKey: string; size: number; uploadedAt: number }
+  log: { jobId: number; stepId: string; assignmentId: number; blobKey: string; lineCount: number; uploadedAt: number }
+  logChunk: { jobId: number; seq: number; assignmentId: number; stepId: string; startLine: number; lines: string; createdAt: number }
+  blob: {
+    key: string
+    kind: 'block' | 'append'
+    size: number
+    blocks: number
+    sealedAt: number | null
+    contentType: string | null
+    createdAt: number
+  }
+  blobBlock: { blobKey: string; number: number; requestId: string; size: number }
+
+  event: {
+    id: Generated<number>
+    at: number
+    actorKind: string
+    actorId: number | null
+    kind: string
+    subjectKind: string
+    subjectId: number
+    repositoryId: number | null
+    payload: string
+  }
+}
+
+export type RunStatus = 'queued' | 'in_progress' | 'completed'
+/** `pending` waits for its needs, `queued` is in line, `assigned` was given to a runner that has not acquired it. */
+export type JobStatus = 'pending' | 'queued' | 'assigned' | 'in_progress' | 'completed'
+/** `given → acquired → running → completed`; `returned` went back in line, `lost` ended without a report. */
+export type AssignmentState = 'given' | 'acquired' | 'running' | 'completed' | 'returned' | 'lost'

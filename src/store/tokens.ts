@@ -1,0 +1,126 @@
+import type { ScopeKind, ScopeRef } from '../model/access.ts'
+import type { Db } from './open.ts'
+
+export interface TokenRow {
+  id: number
+  kind: 'personal' | 'impersonation' | 'admin' | 'job'
+  userId: number | null
+  assignmentId: number | null
+  name: string
+  scopes: string[]
+  expiresAt: number | null
+  createdAt: number
+}
+
+/** Stores a token by its hash. */
+export async function tokenInsert(db: Db, token: Omit<TokenRow, 'id'> & { hash: string }): Promise<number | undefined> {
+  const row = await db
+    .insertInto('token')
+    .values({
+      ...token,
+      scopes: JSON.stringify(token.scopes),
+      permissions: null,
+      repositories: null,
+      lastUsedAt: null,
+    })
+    .onConflict((c) => c.column('hash').doNothing())
+    .returning('id')
+    .executeTakeFirst()
+  return row?.id
+}
+
+export interface SignedInToken extends TokenRow {
+  login: string | null
+  siteAdmin: boolean
+  suspended: boolean
+}
+
+/** The token with this hash, with its user; expiry is the caller's to check. */
+export async function tokenByHash(db: Db, hash: string): Promise<SignedInToken | undefined> {
+  const row = await db
+    .selectFrom('token')
+    .leftJoin('account', 'account.id', 'token.userId')
+    .select(['token.id', 'token.kind', 'userId', 'assignmentId', 'token.name', 'scopes', 'expiresAt', 'token.createdAt'])
+    .select(['account.login', 'account.siteAdminAt', 'account.suspendedAt'])
+    .where('hash', '=', hash)
+    .executeTakeFirst()
+  if (!row) return undefined
+  const { siteAdminAt, suspendedAt, scopes, ...rest } = row
+  return { ...rest, scopes: JSON.parse(scopes) as string[], siteAdmin: siteAdminAt !== null, suspended: suspendedAt !== null }
+}
+
+export async function tokensOfUser(db: Db, userId: number): Promise<TokenRow[]> {
+  const rows = await db
+    .selectFrom('token')
+    .select(['id', 'kind', 'userId', 'assignmentId', 'name', 'scopes', 'expiresAt', 'createdAt'])
+    .where('userId', '=', userId)
+    .orderBy('id')
+    .execute()
+  return rows.map((row) => ({ ...row, scopes: JSON.parse(row.scopes) as string[] }))
+}
+
+export async function tokenDelete(db: Db, where: { userId: number; kind?: TokenRow['kind']; id?: number }): Promise<boolean> {
+  const result = await db
+    .deleteFrom('token')
+    .where('userId', '=', where.userId)
+    .$if(where.kind !== undefined, (query) => query.where('kind', '=', where.kind ?? 'personal'))
+    .$if(where.id !== undefined, (query) => query.where('id', '=', where.id ?? 0))
+    .executeTakeFirst()
+  return result.numDeletedRows > 0n
+}
+
+/** The job's `GITHUB_TOKEN` is gone with the job. */
+export async function tokenDeleteOfAssignment(db: Db, assignmentId: number): Promise<void> {
+  await db.deleteFrom('token').where('assignmentId', '=', assignmentId).execute()
+}
+
+/** Replaces the administrator's token by the one that the configuration names. */
+export async function tokenSetAdmin(db: Db, userId: number, hash: string, scopes: string[], now: number): Promise<void> {
+  const existing = await db.selectFrom('token').select(['id', 'scopes']).where('hash', '=', hash).executeTakeFirst()
+  await db.deleteFrom('token').where('kind', '=', 'admin').where('hash', '!=', hash).execute()
+  if (existing) {
+    await db
+      .updateTable('token')
+      .set({ scopes: JSON.stringify(scopes) })
+      .where('id', '=', existing.id)
+      .execute()
+    return
+  }
+  await tokenInsert(db, { kind: 'admin', userId, assignmentId: null, name: 'administrator', scopes, expiresAt: null, createdAt: now, hash })
+}
+
+export async function registrationTokenInsert(
+  db: Db,
+  token: { purpose: 'register' | 'remove'; scope: ScopeRef; userId: number; hash: string; createdAt: number; expiresAt: number },
+): Promise<void> {
+  const { scope, ...rest } = token
+  await db
+    .insertInto('registrationToken')
+    .values({ ...rest, scopeKind: scope.kind, scopeId: scope.id })
+    .execute()
+}
+
+export async function registrationTokenByHash(
+  db: Db,
+  hash: string,
+  now: number,
+): Promise<{ purpose: 'register' | 'remove'; scope: ScopeRef; userId: number } | undefined> {
+  const row = await db.selectFrom('registrationToken').selectAll().where('hash', '=', hash).where('expiresAt', '>', now).executeTakeFirst()
+  return row && { purpose: row.purpose, scope: { kind: row.scopeKind as ScopeKind, id: row.scopeId }, userId: row.userId }
+}
+
+/** False when this assertion was spent before. */
+export async function assertionSpend(db: Db, clientId: string, jti: string, expiresAt: number): Promise<boolean> {
+  const result = await db
+    .insertInto('spentAssertion')
+    .values({ clientId, jti, expiresAt })
+    .onConflict((c) => c.columns(['clientId', 'jti']).doNothing())
+    .executeTakeFirst()
+  return (result.numInsertedOrUpdatedRows ?? 0n) > 0n
+}
+
+/** Deletes what has expired. */
+export async function expiredDelete(db: Db, now: number): Promise<void> {
+  await db.deleteFrom('spentAssertion').where('expiresAt', '<', now).execute()
+  await db.deleteFrom('registrationToken').where('expiresAt', '<', now).execute()
+}
