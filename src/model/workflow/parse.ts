@@ -388,8 +388,9 @@ function startOf(range: { start: { line: number; column: number } } | undefined)
   return { line: range?.start.line ?? 1, column: range?.start.column ?? 1 }
 }
 
-/** The YAML library adds an excerpt of the file below its message. */
+/** The YAML library adds an excerpt of the file below its message, and reports its own stack overflow as a fault of the file. */
 function firstLine(message: string): string {
+  if (message.includes('call stack')) return 'the file is nested too deeply'
   return (message.split('\n')[0] ?? message).replace(/ at line \d+, column \d+:$/, '')
 }
 
