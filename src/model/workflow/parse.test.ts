@@ -299,7 +299,10 @@ test('what would take too long or too much is refused quickly', () => {
   expect(quickly(steps(999))).toEqual([])
   expect(quickly('x'.repeat(1024 * 1024 + 1))).toEqual(['line 1: the file is larger than 1 MiB'])
   expect(quickly('ü'.repeat(1024 * 600))).toEqual(['line 1: the file is larger than 1 MiB'])
-  expect(quickly('['.repeat(50_000))[0]).toContain('nested too deeply')
+  expect(quickly('['.repeat(1_000_000))).toEqual(['line 1: more than 100 levels deep'])
+  expect(quickly('- '.repeat(50_000))[0]).toContain('nested too deeply')
+  expect(quickly('- '.repeat(500_000))).toEqual(['line 1: the file has too many parts'])
+  expect(quickly(`a: [${'[],'.repeat(300_000)}]`)).toEqual(['line 1: the file has too many parts'])
   expect(quickly(`a: ${'['.repeat(200)}${']'.repeat(200)}`)[0]).toContain('more than 100 levels')
   const text = `x: &t ${'x'.repeat(100_000)}\ny: [${Array(20).fill('*t').join(', ')}]`
   expect(quickly(text)[0]).toContain('more than 1 MiB of text')

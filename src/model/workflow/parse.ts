@@ -19,7 +19,7 @@ import { WORKFLOW_ROOT } from '@actions/workflow-parser/workflows/workflow-const
 import { getWorkflowSchema } from '@actions/workflow-parser/workflows/workflow-schema'
 import type { ParsedWorkflow, PlannedJob, PlannedStep, Problem, RunDefaults, StepReference, Token, WorkflowPlan } from './plan.ts'
 import { notOffered, scalarText, type Report } from './problems.ts'
-import { ValueReader } from './reader.ts'
+import { sourceProblem, ValueReader } from './reader.ts'
 import { readTriggers } from './triggers.ts'
 
 export interface WorkflowFile {
@@ -33,6 +33,7 @@ const MAX_STEPS = 1000
 const MAX_EXPRESSION = 21_000
 const MAX_DEFAULT = 4096
 const MAX_PROBLEMS = 20
+const MAX_MESSAGE = 300
 
 /**
  * Reads a workflow file. It never throws for what a file holds; what Fleetfoot does not offer yet is a problem, never
@@ -40,11 +41,13 @@ const MAX_PROBLEMS = 20
  */
 export function parseWorkflow({ path, content }: WorkflowFile): ParsedWorkflow {
   if (content.length > MAX_FILE_BYTES || Buffer.byteLength(content) > MAX_FILE_BYTES) return oneProblem('the file is larger than 1 MiB')
+  const unreadable = sourceProblem(content)
+  if (unreadable) return { problems: [unreadable] }
   try {
     return readWorkflow(path, content)
   } catch (error) {
     // The YAML library calls itself for each level and the parser meets shapes that it does not expect.
-    return oneProblem(error instanceof RangeError ? 'the file is nested too deeply' : `the file cannot be read: ${messageOf(error)}`)
+    return oneProblem(error instanceof RangeError ? 'the file is nested too deeply' : `the file cannot be read: ${cut(messageOf(error))}`)
   }
 }
 
@@ -104,7 +107,12 @@ function listed(problems: Problem[]): Problem[] {
   distinct.sort((a, b) => a.line - b.line || a.column - b.column)
   const rest = distinct.splice(MAX_PROBLEMS)
   if (rest[0]) distinct.push({ ...rest[0], message: `and ${rest.length} more problems` })
-  return distinct
+  return distinct.map((problem) => ({ ...problem, message: cut(problem.message) }))
+}
+
+/** Messages quote the file. */
+function cut(message: string): string {
+  return message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message
 }
 
 function readJobs(context: TemplateContext, root: MappingToken, report: Report): PlannedJob[] {
