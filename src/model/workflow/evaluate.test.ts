@@ -31,6 +31,7 @@ test.each<[condition: string, results: Record<string, NeedResult>, runs: boolean
   ['success()', { a: 'cancelled' }, false],
   ['success()', { a: 'success' }, false, true],
   ["success('b')", { a: 'failure', b: 'success' }, true],
+  ["success('b', 'B')", { a: 'failure', b: 'success' }, true],
   ["success('A')", { a: 'failure', b: 'success' }, false],
   ["success('unknown')", { a: 'success' }, false],
   ['failure()', { a: 'failure', b: 'success' }, true],

@@ -236,6 +236,8 @@ test.each<[about: string, content: string, expected: RegExp]>([
   ['an unknown function', job('if: foo()', ...STEPS), /^line 5: .*foo/],
   ['an unknown context', job('if: env.X', ...STEPS), /^line 5: .*env/],
   ['a long expression', job('steps:', `  - run: "\${{ github.sha }}${'x'.repeat(21_000)}"`), /^line 6: an expression may not be longer/],
+  ['a longer one', job('steps:', `  - run: \${{ '${'x'.repeat(30_000)}' }}`), /^line 6: an expression may not be longer/],
+  ['a deep one', job(`if: ${'('.repeat(60)}1${')'.repeat(60)}`, ...STEPS), /^line 5: Exceeded max expression depth 50/],
   ['an alias in itself', 'on: push\njobs: &a\n  b: *a', /^line 3: an alias stands inside/],
   ['a key that is a list', 'on: push\n? [a]\n: b', /^line 2: a key must be a plain text/],
   [

@@ -34,6 +34,7 @@ const MAX_EXPRESSION = 21_000
 const MAX_DEFAULT = 4096
 const MAX_PROBLEMS = 20
 const MAX_MESSAGE = 300
+const TOO_LONG = 'an expression may not be longer than 21,000 characters'
 
 /**
  * Reads a workflow file. It never throws for what a file holds; what Fleetfoot does not offer yet is a problem, never
@@ -97,7 +98,7 @@ function forgiveEmptyInputs(context: TemplateContext, on: TemplateToken | undefi
 }
 
 function schemaProblems(context: TemplateContext): Problem[] {
-  return context.errors.getErrors().map(({ rawMessage, range }) => ({ ...startOf(range), message: rawMessage }))
+  return context.errors.getErrors().map(({ rawMessage, range }) => ({ ...startOf(range), message: readable(rawMessage) }))
 }
 
 /** In the order of the file, none twice. */
@@ -333,7 +334,7 @@ function checkExpressions(token: TemplateToken, report: Report): void {
       // The reader looked at the parts only: the whole may be too deep.
       ExpressionToken.validateExpression(token.expression, token.definitionInfo?.allowedContext ?? [])
     } catch (error) {
-      report(token, messageOf(error))
+      report(token, readable(messageOf(error)))
     }
   }
 }
@@ -343,7 +344,7 @@ function checkCondition(condition: BasicExpressionToken | undefined, at: Templat
 }
 
 function checkExpression(expression: string, at: TemplateToken, report: Report): void {
-  if (expression.length > MAX_EXPRESSION) return report(at, 'an expression may not be longer than 21,000 characters')
+  if (expression.length > MAX_EXPRESSION) return report(at, TOO_LONG)
   const { tokens } = new Lexer(expression).lex()
   for (const [index, { type, lexeme }] of tokens.entries()) {
     if (type !== TokenType.IDENTIFIER || tokens[index - 1]?.type === TokenType.DOT) continue
@@ -394,6 +395,11 @@ function textOf(token: TemplateToken | undefined): string | undefined {
 
 function startOf(range: { start: { line: number; column: number } } | undefined): { line: number; column: number } {
   return { line: range?.start.line ?? 1, column: range?.start.column ?? 1 }
+}
+
+/** The lexer names its limit by a constant. */
+function readable(message: string): string {
+  return message === 'ErrorExceededMaxLength' ? TOO_LONG : message
 }
 
 /** The YAML library adds an excerpt of the file below its message, and reports its own stack overflow as a fault of the file. */
