@@ -166,8 +166,9 @@ async function claim(deps: WaitDeps, runner: Runner, poll: Poll): Promise<PollAn
   const claimed = await db
     .transaction()
     .execute(async (tx) => {
-      const job = await jobClaim(tx, server)
-      if (!job) return undefined
+      const taken = await jobClaim(tx, server)
+      if (!taken) return undefined
+      const { job, isMore } = taken
       const assignment = await assignmentInsert(tx, {
         requestId: randomUUID(),
         jobId: job.id,

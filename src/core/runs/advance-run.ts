@@ -51,13 +51,14 @@ async function decide(deps: RunDeps, run: Run, attempt: Attempt, planned: Planne
   const { db, now, signals, evaluator, log } = deps
   const repository = await repositoryById(db, run.repositoryId)
   if (!repository || !attempt.plan) return false
-  const decision = await evaluator.evaluateJob(planned, {
+  const contexts: JobContexts = {
     github: await githubContext(deps, run, repository, attempt),
     inputs: run.inputs,
     needs: needsOf(planned, byKey),
     ancestors: ancestorsOf(attempt.plan, planned, byKey),
     runCancelled: attempt.cancelledAt !== null,
-  })
+  }
+  const decision = await evaluator.evaluateJob({ job: planned, contexts })
   const at = now()
   if ('problem' in decision) {
     await db.transaction().execute(async (tx) => {
