@@ -121,7 +121,7 @@ export async function membershipOwners(db: Db, organizationId: number): Promise<
     .where('organizationId', '=', organizationId)
     .where('role', '=', 'owner')
     .executeTakeFirstOrThrow()
-  return Number(row.count)
+  return row.count
 }
 
 /** Members of an organization by login; a page and the whole count. */
@@ -144,7 +144,7 @@ export async function memberList(
     .select((eb) => eb.fn.countAll<number>().as('count'))
     .where('organizationId', '=', organizationId)
     .executeTakeFirstOrThrow()
-  return { members: rows.map(decodeAccount), total: Number(count) }
+  return { members: rows.map(decodeAccount), total: count }
 }
 
 export async function collaboratorPermission(db: Db, repositoryId: number, userId: number): Promise<RepositoryRole | undefined> {

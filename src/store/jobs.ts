@@ -76,7 +76,7 @@ export async function jobsOfRun(
     .limit(options.limit)
     .execute()
   const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
-  return { jobs: rows.map(decodeJob), total: Number(count) }
+  return { jobs: rows.map(decodeJob), total: count }
 }
 
 /** Changes a job that is still in one of the states named; undefined when it is not (another node was first). */
@@ -441,5 +441,5 @@ export async function queueCounts(db: Db): Promise<{ status: string; count: numb
     .where('status', 'in', ['queued', 'assigned', 'in_progress'])
     .groupBy('status')
     .execute()
-  return rows.map(({ status, count }) => ({ status, count: Number(count) }))
+  return rows.map(({ status, count }) => ({ status, count: count }))
 }

@@ -103,5 +103,5 @@ export async function repositoryList(
   const rows = await matching.selectAll().orderBy('nameKey').offset(page.offset).limit(page.limit).execute()
   const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
   const ownerRow = await db.selectFrom('account').selectAll().where('id', '=', owner).executeTakeFirstOrThrow()
-  return { repositories: rows.map((row) => decodeRepository(row, ownerRow)), total: Number(count) }
+  return { repositories: rows.map((row) => decodeRepository(row, ownerRow)), total: count }
 }

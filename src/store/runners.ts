@@ -108,7 +108,7 @@ export async function runnerList(
     // The whole name, in any case of letters, as names are unique: config.sh takes the first hit for "a runner of my name" (rest-api.md 1.1).
     .$if(options.name !== undefined, (query) => query.where('listed.nameKey', '=', (options.name ?? '').toLowerCase()))
   const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
-  const total = Number(count)
+  const total = count
   if (options.offset >= total) return { runners: [], total }
   const ids = matching.select('listed.id').orderBy('listed.nameKey').offset(options.offset).limit(options.limit)
   const rows = await runnersWith(db).where('runner.id', 'in', ids).orderBy('runner.nameKey').execute()
@@ -371,7 +371,7 @@ export async function labelCounts(db: Db, keys: string[]): Promise<Map<string, n
     .where('nameKey', 'in', keys)
     .groupBy('nameKey')
     .execute()
-  for (const { nameKey, count } of rows) counts.set(nameKey, Number(count))
+  for (const { nameKey, count } of rows) counts.set(nameKey, count)
   return counts
 }
 

@@ -1,0 +1,35 @@
+import type { Actor } from '../model/access.ts'
+import type { Db } from './open.ts'
+
+export interface NewEvent {
+  at: number
+  actor: Actor
+  /** `job.queued`, `runner.registered` … */
+  kind: string
+  subject: { kind: string; id: number }
+  repositoryId?: number
+  /** Ids in it are numbers. */
+  payload?: Record<string, unknown>
+}
+
+/** Writes what happened, in the transaction that makes it happen: webhooks, audit and metrics read these rows. */
+export async function eventInsert(db: Db, { at, actor, kind, subject, repositoryId, payload }: NewEvent): Promise<void> {
+  await db
+    .insertInto('event')
+    .values({
+      at,
+      actorKind: actor.kind,
+      actorId: actor.kind === 'user' ? actor.userId : actor.kind === 'job' ? actor.jobId : null,
+      kind,
+      subjectKind: subject.kind,
+      subjectId: subject.id,
+      repositoryId: repositoryId ?? null,
+      payload: payload === undefined ? '{}' : JSON.stringify(payload),
+    })
+    .execute()
+}
+
+/** Deletes events older than `before`. */
+export async function eventsForget(db: Db, before: number): Promise<void> {
+  await db.deleteFrom('event').where('at', '<', before).execute()
+}
