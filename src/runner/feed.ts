@@ -1,4 +1,4 @@
-import WebSocket from 'ws'
+import { WebSocket } from 'ws'
 
 import { sleep } from './http.ts'
 import type { FeedBatch } from './wire.ts'
@@ -19,7 +19,9 @@ export interface FeedOptions {
 export function feedBatches(stepId: string, startLine: number, lines: readonly string[]): FeedBatch[] {
   const batches: FeedBatch[] = []
   for (let at = 0; at < lines.length; at += MAX_LINES_PER_MESSAGE) {
-    const value = lines.slice(at, at + MAX_LINES_PER_MESSAGE).map((line) => (line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}...` : line))
+    const value = lines
+      .slice(at, at + MAX_LINES_PER_MESSAGE)
+      .map((line) => (line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}...` : line))
     batches.push({ value, stepId, startLine: startLine + at, count: value.length })
   }
   return batches

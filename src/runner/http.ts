@@ -138,7 +138,7 @@ export async function httpJson<T>(http: Http, what: string, request: HttpRequest
 export function jsonOf<T>(what: string, answer: HttpAnswer): T | null {
   if (answer.status < 200 || answer.status > 299) throw new HttpError(what, answer)
   if (answer.status === 204 || answer.body.length === 0) return null
-  if (!String(answer.headers['content-type'] ?? '').includes('json')) return null
+  if (!answer.headers['content-type']?.includes('json')) return null
   return JSON.parse(answer.body.toString('utf8')) as T
 }
 

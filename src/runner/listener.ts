@@ -425,7 +425,13 @@ export class Listener {
   }
 
   #startJob(message: JobMessage): void {
-    const job: RunningJob = { message, abort: new AbortController(), death: new AbortController(), done: Promise.resolve(), killTimer: undefined }
+    const job: RunningJob = {
+      message,
+      abort: new AbortController(),
+      death: new AbortController(),
+      done: Promise.resolve(),
+      killTimer: undefined,
+    }
     this.#job = job
     job.done = this.#runJob(job).finally(() => {
       clearTimeout(job.killTimer)

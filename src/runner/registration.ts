@@ -47,7 +47,8 @@ export async function registerRunner(options: RegistrationOptions): Promise<Runn
   const name = options.name ?? hostname()
   const call = <T>(request: HttpRequest): Promise<T | null> => remoteAuth<T>(http, options.token, request)
   const { unscoped, scope } = apiAddresses(options.url)
-  if (options.noDefaultLabels && !options.labels?.length) throw new RegistrationError('labels are needed when the default labels are left out')
+  if (options.noDefaultLabels && !options.labels?.length)
+    throw new RegistrationError('labels are needed when the default labels are left out')
 
   const tenant = await call<{ url?: string; token?: string; token_schema?: string; use_v2_flow?: boolean }>({
     method: 'POST',
