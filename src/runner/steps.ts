@@ -84,7 +84,7 @@ export function displayName(step: JobStep, state: JobState): string {
       reference.repositoryType?.toLowerCase() === 'self' ? reference.path : [reference.name, reference.path].filter(Boolean).join('/')
     return `Run ${name ?? ''}${reference.ref ? `@${reference.ref}` : ''}`
   }
-  return `Run ${state.masker.mask(firstLine(rawScript(step)))}`
+  return `Run ${state.masker.mask(firstLine(scriptText(step, state)))}`
 }
 
 /** Runs one step, or skips it, and brings the job's state up to date. */
@@ -529,12 +529,16 @@ function isScript(step: JobStep): boolean {
   return type === 3 || (typeof type === 'string' && type.toLowerCase() === 'script')
 }
 
-function rawScript(step: JobStep): string {
+/** The script, evaluated as far as the job has got; one that cannot be yet is shown as it is written. */
+function scriptText(step: JobStep, state: JobState): string {
   if (step.inputs === null || typeof step.inputs !== 'object') return ''
   const entry = step.inputs.map?.find((pair) => (pair.Key ?? pair.key) === 'script')
-  const value = entry?.Value ?? entry?.value
-  if (value === null || typeof value !== 'object') return String(value ?? '')
-  return value.lit ?? value.expr ?? ''
+  const token = entry?.Value ?? entry?.value
+  try {
+    return toText(evaluateToken(token, scopeOf(state)))
+  } catch {
+    return token !== null && typeof token === 'object' ? (token.expr ?? '') : ''
+  }
 }
 
 function firstLine(text: string): string {
