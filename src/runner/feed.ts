@@ -8,6 +8,9 @@ const MAX_LINE = 1024
 const MAX_LINES_PER_MESSAGE = 100
 const FRAGMENT_BYTES = 1024
 
+/** How long the last lines may take. */
+const CLOSE_MS = 5000
+
 export interface FeedOptions {
   url: string
   headers: Record<string, string>
@@ -63,7 +66,8 @@ export class Feed {
   async close(): Promise<void> {
     clearTimeout(this.#timer)
     this.#flush()
-    await this.#sending
+    // A server that does not read must not hold up the end of the job.
+    await Promise.race([this.#sending, sleep(CLOSE_MS)])
     const socket = this.#socket
     this.#isDead = true
     if (!socket || socket.readyState !== WebSocket.OPEN) return

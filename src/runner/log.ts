@@ -6,10 +6,21 @@ export const BLOCK_BYTES = 2 * 1024 * 1024
 const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf])
 
 /** `2026-07-21T10:00:01.1234567Z`: seven decimals, as every time of the protocol. */
-export function preciseTime(epochMs: number = performance.timeOrigin + performance.now()): string {
+export function preciseTime(epochMs: number = exactNow()): string {
   const wholeMs = Math.floor(epochMs)
   const ticks = Math.floor((epochMs - wholeMs) * 10_000)
   return `${new Date(wholeMs).toISOString().slice(0, -1)}${String(ticks).padStart(4, '0')}Z`
+}
+
+let clockOffsetMs = performance.timeOrigin
+
+/** Milliseconds with a fraction; follows the system's clock where that was set, or slept, since the process began. */
+function exactNow(): number {
+  const exact = clockOffsetMs + performance.now()
+  const now = Date.now()
+  if (Math.abs(exact - now) < 5) return exact
+  clockOffsetMs = now - performance.now()
+  return now
 }
 
 /** A block of a log that is complete. */

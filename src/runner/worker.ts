@@ -76,6 +76,7 @@ export class StepReporter {
   readonly #changed = new Map<string, StepRecord>()
   #changeOrder = 0
   #sending: Promise<void> | undefined
+  readonly #isEnding = new AbortController()
 
   constructor(results: Results | undefined, everyMs: number) {
     this.#results = results
@@ -88,22 +89,22 @@ export class StepReporter {
     this.#sending ??= this.#sendLater()
   }
 
-  /** Sends what is left. */
+  /** Sends what is left, without waiting for the period. */
   async flush(): Promise<void> {
-    await this.#sending?.catch(() => {})
+    this.#isEnding.abort()
+    await this.#sending
     await this.#send()
   }
 
   async #sendLater(): Promise<void> {
     try {
-      await sleep(this.#everyMs, this.#results?.death)
+      await sleep(this.#everyMs, this.#isEnding.signal)
       await this.#send()
     } catch {
-      // the machine has died
-    } finally {
-      this.#sending = undefined
-      if (this.#changed.size > 0 && !this.#results?.death?.aborted) this.#sending = this.#sendLater()
+      // `flush` sends the rest
     }
+    this.#sending = undefined
+    if (this.#changed.size > 0 && !this.#isEnding.signal.aborted) this.#sending = this.#sendLater()
   }
 
   /** A lost update is not repeated: the last word is in `completejob`. */
@@ -152,7 +153,8 @@ export class StepConsole {
     if (this.record.annotations.filter((kept) => kept.level === level).length >= 10) return
     const line = this.#log.lineCount
     const made = annotation?.(line) ?? { level, message, startLine: line, endLine: line, stepNumber: this.record.number }
-    this.record.annotations.push({ ...made, message: this.#masker.mask(made.message) })
+    const title = made.title === undefined ? {} : { title: this.#masker.mask(made.title) }
+    this.record.annotations.push({ ...made, ...title, message: this.#masker.mask(made.message) })
   }
 
   end(): void {
