@@ -67,7 +67,9 @@ export class Feed {
     clearTimeout(this.#timer)
     this.#flush()
     // A server that does not read must not hold up the end of the job.
-    await Promise.race([this.#sending, sleep(CLOSE_MS)])
+    const isSent = new AbortController()
+    await Promise.race([this.#sending, sleep(CLOSE_MS, isSent.signal).catch(() => {})])
+    isSent.abort()
     const socket = this.#socket
     this.#isDead = true
     if (!socket || socket.readyState !== WebSocket.OPEN) return

@@ -59,6 +59,8 @@ export async function registerRunner(options: RegistrationOptions): Promise<Runn
   if (!tenant.url || !tenant.token || tenant.token_schema?.toLowerCase() !== 'oauthaccesstoken')
     throw new RegistrationError('the answer to runner-registration lacks url, token or token_schema OAuthAccessToken')
 
+  requireUsableTenant(options.url, tenant.url)
+
   const group = await chooseGroup(call, scope, options.group)
   const existing = await call<{ runners: { id: number; name: string }[] }>({
     method: 'GET',
@@ -91,6 +93,12 @@ export async function registerRunner(options: RegistrationOptions): Promise<Runn
   const authorization = runner?.authorization
   if (!runner?.id || !authorization?.authorization_url || !authorization.server_url || !authorization.client_id)
     throw new RegistrationError('the answer to register lacks id or authorization')
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(authorization.client_id))
+    throw new RegistrationError(`the client id ${authorization.client_id} is no GUID`)
+  if (authorization.server_url.toLowerCase() !== tenant.url.toLowerCase())
+    throw new RegistrationError(
+      `${authorization.server_url} differs from ${tenant.url}: the official runner would look for V1 services there`,
+    )
 
   return {
     agentId: runner.id,
@@ -141,6 +149,15 @@ function isHosted(host: string): boolean {
     host.endsWith('.ghe.com') ||
     host.endsWith('.ghe.localhost')
   )
+}
+
+/** What `config.sh` checks of the address that it is given: whose it is, and that it names a service. */
+export function requireUsableTenant(url: string, tenantUrl: string): void {
+  const [asked, given] = [new URL(url), new URL(tenantUrl)]
+  if (!isHosted(asked.hostname) && given.host !== asked.host && !given.host.endsWith(`.${asked.host}`))
+    throw new RegistrationError(`GitHub Actions is not properly configured: ${tenantUrl} is not at ${asked.host}`)
+  if (!given.pathname.split('/').some(Boolean))
+    throw new RegistrationError(`Cannot find GitHub repository/organization name from server url: ${tenantUrl}`)
 }
 
 type Call = <T>(request: HttpRequest) => Promise<T | null>
