@@ -1,0 +1,16 @@
+import type { FastifyRequest } from 'fastify'
+
+export interface AddressBook {
+  /** FLEETFOOT_URL. */
+  url: string
+  /** Authorities of loopback names at ports that we listen on: `localhost:8080`, `127.0.0.1` … */
+  isOwnLoopback(authority: string): boolean
+}
+
+/**
+ * The base of addresses in an answer: FLEETFOOT_URL, except that a request to a loopback name at a port that we listen on gets its own
+ * authority back, so that `localhost` and `127.0.0.1` both work out of the box (architecture 1.9).
+ */
+export function baseOf(book: AddressBook, request: Pick<FastifyRequest, 'host' | 'protocol'>): string {
+  return book.isOwnLoopback(request.host) ? `${request.protocol}://${request.host}` : book.url
+}

@@ -1,0 +1,127 @@
+import { randomBytes } from 'node:crypto'
+import { createServer as createHttpServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
+import { createServer as createHttpsServer } from 'node:https'
+import type { Duplex } from 'node:stream'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import { Ajv, type ValidateFunction } from 'ajv'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify'
+
+/** An instance whose handlers get their types from TypeBox schemas. */
+export type App = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  import('node:http').ServerResponse,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>
+
+export interface ServerOptions {
+  logger: FastifyBaseLogger
+  trustedProxies: string[]
+  /** Checks answers against their schemas and throws when one does not fit: tests. */
+  strictAnswers: boolean
+  tls: (() => { cert: string; key: string }) | undefined
+  /** Called with every WebSocket handshake. */
+  onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
+}
+
+export interface HttpServer {
+  app: App
+  /** One more listening server with the same routes; closing the app closes those that it started itself only. */
+  makeServer(): Server
+}
+
+const BODY_LIMIT = 1024 * 1024
+/** Above the .NET connection pool's idle time of about a minute, so that no POST meets a connection that is just closing. */
+const KEEP_ALIVE_MS = 75_000
+const HEADERS_TIMEOUT_MS = 80_000
+
+/** The server that all rooms register in: ids, limits, schemas compiled on first use, one request listener for all addresses. */
+export function createServer(options: ServerOptions): HttpServer {
+  let listener: RequestListener = () => {}
+  const makeServer = (): Server => {
+    const settings = { keepAlive: true, requestTimeout: 0, connectionsCheckingInterval: 30_000 }
+    const tls = options.tls
+    const server = tls ? createHttpsServer({ ...settings, ...tls() }, listener) : createHttpServer(settings, listener)
+    server.keepAliveTimeout = KEEP_ALIVE_MS
+    server.headersTimeout = HEADERS_TIMEOUT_MS
+    server.on('upgrade', options.onUpgrade)
+    return server as Server
+  }
+  const app = Fastify({
+    loggerInstance: options.logger,
+    disableRequestLogging: true,
+    bodyLimit: BODY_LIMIT,
+    trustProxy: options.trustedProxies.length > 0 ? options.trustedProxies : false,
+    genReqId: newRequestId,
+    requestIdHeader: false,
+    routerOptions: { maxParamLength: 500, querystringParser: parseQuery },
+    rewriteUrl: (request) => rewriteForApiHost(request),
+    forceCloseConnections: 'idle',
+    return503OnClosing: true,
+    serverFactory: (handler) => {
+      listener = handler
+      return makeServer()
+    },
+  }).withTypeProvider<TypeBoxTypeProvider>() as App
+
+  app.setValidatorCompiler(({ schema, httpPart }) => lazyValidator(schema as object, httpPart !== 'body'))
+  app.setSerializerCompiler(({ schema }) =>
+    options.strictAnswers ? strictSerializer(schema as object) : (answer) => JSON.stringify(answer),
+  )
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('X-GitHub-Request-Id', request.id)
+  })
+  return { app, makeServer }
+}
+
+/** Five hex groups with colons, as clients print in errors (rest-api.md 3.9). */
+function newRequestId(): string {
+  const hex = randomBytes(16).toString('hex').toUpperCase()
+  return `${hex.slice(0, 4)}:${hex.slice(4, 10)}:${hex.slice(10, 17)}:${hex.slice(17, 24)}:${hex.slice(24)}`
+}
+
+/** REST is at `/api/v3` of every host, and at the root of hosts that begin with `api.` (rest-api.md 3.1). */
+function rewriteForApiHost(request: IncomingMessage): string {
+  const url = request.url ?? '/'
+  const host = request.headers.host ?? ''
+  // A proxy may send the absolute form (runner-protocol.md 1.3).
+  const path = /^https?:\/\//i.test(url) ? absolutePath(url) : url
+  return /^api\./i.test(host) && !path.startsWith('/api/') ? `/api/v3${path}` : path
+}
+
+function absolutePath(url: string): string {
+  if (!URL.canParse(url)) return '/'
+  const { pathname, search } = new URL(url)
+  return pathname + search
+}
+
+function parseQuery(text: string): Record<string, string> {
+  const query: Record<string, string> = {}
+  for (const [name, value] of new URLSearchParams(text)) if (name !== '__proto__') query[name] = value
+  return query
+}
+
+const coercing = new Ajv({ coerceTypes: true, useDefaults: true, strict: false, allErrors: true })
+const exact = new Ajv({ coerceTypes: false, useDefaults: true, strict: false, allErrors: true })
+const answers = new Ajv({ strict: false, allErrors: true })
+
+/** Compiled with the first request, so that the start does not wait for hundreds of schemas. Text becomes numbers outside bodies only. */
+function lazyValidator(schema: object, coerce: boolean) {
+  let validate: ValidateFunction | undefined
+  return (value: unknown) => {
+    validate ??= (coerce ? coercing : exact).compile(schema)
+    if (validate(value)) return { value }
+    return { error: Object.assign(new Error('validation failed'), { validation: validate.errors ?? [] }) }
+  }
+}
+
+function strictSerializer(schema: object) {
+  let validate: ValidateFunction | undefined
+  return (answer: unknown) => {
+    const text = JSON.stringify(answer)
+    validate ??= answers.compile(schema)
+    if (!validate(JSON.parse(text))) throw new Error(`the answer does not fit its schema: ${answers.errorsText(validate.errors)}`)
+    return text
+  }
+}

@@ -1,0 +1,43 @@
+import { AppError } from '../../model/errors.ts'
+import { failureOf } from '../../http/failures.ts'
+import type { App } from '../../http/server.ts'
+
+const DOCUMENTATION = 'https://docs.github.com/rest'
+
+export interface GitHubError {
+  message: string
+  errors?: readonly unknown[]
+  documentation_url: string
+  status: string
+}
+
+/** GitHub's error body; `status` is a text (rest-api.md 3.5). */
+export function githubError(status: number, message: string, documentation = DOCUMENTATION, details?: readonly unknown[]): GitHubError {
+  return { message, ...(details && { errors: details }), documentation_url: documentation, status: String(status) }
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The page of the operation in GitHub's documentation, below `https://docs.github.com/rest`. */
+    docs?: string
+  }
+}
+
+/** Every failure in the room answers in the shape that octokit and gh parse. A known path with a wrong method is not found, too. */
+export function useGitHubErrors(room: App): void {
+  room.setNotFoundHandler(async (_request, reply) => reply.code(404).send(githubError(404, 'Not Found')))
+  room.setErrorHandler(async (error: Error, request, reply) => {
+    const { status, message, details } = failureOf(error, request)
+    const { docs } = request.routeOptions.config
+    reply.serializer(JSON.stringify).header('Content-Type', 'application/json; charset=utf-8')
+    return reply.code(status).send(githubError(status, message, docs === undefined ? DOCUMENTATION : `${DOCUMENTATION}/${docs}`, details))
+  })
+}
+
+/** The answer for an `Accept` that asks for no JSON (rest-api.md 3.9). */
+export const unsupportedAccept = (accept: string) =>
+  Object.assign(new Error(`Unsupported 'Accept' header: '${accept}'. Must accept 'application/json'.`), { statusCode: 415 })
+
+/** The answer for a version that is not known (rest-api.md 1.4). */
+export const unsupportedVersion = (version: string) =>
+  new AppError('malformed', `'${version}' is not a supported version. The supported versions are 2022-11-28 and 2026-03-10.`)

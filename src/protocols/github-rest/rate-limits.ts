@@ -1,0 +1,49 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+
+const HOUR_MS = 60 * 60_000
+const LIMITS = { anonymous: 60, signedIn: 15_000 }
+const COUNTED_AT_MOST = 50_000
+
+interface Window {
+  used: number
+  resetAt: number
+}
+
+/**
+ * Counts requests per user, or per address for anonymous ones, and tells them in headers. Nothing is refused. Counted on this node only:
+ * the numbers are for clients that pace themselves.
+ */
+export class RateLimits {
+  readonly #windows = new Map<string, Window>()
+  readonly #now: () => number
+
+  constructor(now: () => number) {
+    this.#now = now
+  }
+
+  /** Adds one request, `cost` 0 for those that are free, and answers the state. */
+  count(request: FastifyRequest, cost = 1): { limit: number; used: number; remaining: number; reset: number } {
+    const { actor } = request
+    const key = actor.kind === 'user' ? `user ${actor.userId}` : actor.kind === 'job' ? `job ${actor.jobId}` : `address ${request.ip}`
+    const limit = actor.kind === 'user' || actor.kind === 'job' ? LIMITS.signedIn : LIMITS.anonymous
+    const now = this.#now()
+    let window = this.#windows.get(key)
+    if (!window || window.resetAt <= now) {
+      if (this.#windows.size >= COUNTED_AT_MOST) this.#windows.clear()
+      this.#windows.set(key, (window = { used: 0, resetAt: now + HOUR_MS }))
+    }
+    window.used += cost
+    // Nothing is refused, so what remains never reaches zero: at zero clients stop.
+    return { limit, used: window.used, remaining: Math.max(1, limit - window.used), reset: Math.ceil(window.resetAt / 1000) }
+  }
+
+  /** Writes the headers of one counted request. */
+  write(request: FastifyRequest, reply: FastifyReply): void {
+    const { limit, used, remaining, reset } = this.count(request)
+    reply.raw.setHeader('X-RateLimit-Limit', String(limit))
+    reply.raw.setHeader('X-RateLimit-Remaining', String(remaining))
+    reply.raw.setHeader('X-RateLimit-Reset', String(reset))
+    reply.raw.setHeader('X-RateLimit-Used', String(used))
+    reply.raw.setHeader('X-RateLimit-Resource', 'core')
+  }
+}
