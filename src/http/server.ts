@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { createServer as createHttpServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
+import { createServer as createHttpServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
@@ -10,7 +10,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, type RawServerDe
 export type App = FastifyInstance<
   RawServerDefault,
   IncomingMessage,
-  import('node:http').ServerResponse,
+  ServerResponse,
   FastifyBaseLogger,
   TypeBoxTypeProvider
 >
@@ -46,7 +46,7 @@ export function createServer(options: ServerOptions): HttpServer {
     server.keepAliveTimeout = KEEP_ALIVE_MS
     server.headersTimeout = HEADERS_TIMEOUT_MS
     server.on('upgrade', options.onUpgrade)
-    return server as Server
+    return server
   }
   const app = Fastify({
     loggerInstance: options.logger,

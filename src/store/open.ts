@@ -21,13 +21,13 @@ export function openDatabase(config: DatabaseConfig): Db {
   }
   const types = {
     getTypeParser: (oid: number, format?: 'text' | 'binary') =>
-      oid === INT8_OID ? Number : (pg.types.getTypeParser(oid, format as 'text') as (value: string) => unknown),
+      oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format as 'text'),
   }
   const pool = new pg.Pool({
     connectionString: config.url,
     max: POSTGRES_CONNECTIONS,
     connectionTimeoutMillis: POSTGRES_CONNECT_MS,
-    types: types as pg.CustomTypesConfig,
+    types,
   })
   // An idle connection that breaks is the pool's to replace; without a listener it would end the process.
   pool.on('error', () => {})

@@ -3,7 +3,7 @@ import type { Job } from '../../model/job.ts'
 import { assignmentById, assignmentUpdate, jobById, jobUpdate } from '../../store/jobs.ts'
 import { tokenDeleteOfAssignment } from '../../store/tokens.ts'
 import type { Deps } from '../deps.ts'
-import { finishJob } from './end-job.ts'
+import { finishJob } from './finish-job.ts'
 import { jobEvent } from './job-event.ts'
 
 /**

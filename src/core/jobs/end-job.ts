@@ -1,10 +1,11 @@
 import type { Annotation, Assignment, Conclusion, Job, Step } from '../../model/job.ts'
-import { assignmentUpdate, jobById, jobRequeue, jobUpdate, lineLock, lineSettle } from '../../store/jobs.ts'
+import { assignmentUpdate, jobById, jobRequeue } from '../../store/jobs.ts'
 import { annotationsSet, chunksDelete, stepReportDelete, stepReportGet, stepReportSet } from '../../store/logs.ts'
 import { runnerDeleteIfEphemeral } from '../../store/runners.ts'
 import { tokenDeleteOfAssignment } from '../../store/tokens.ts'
 import type { Deps } from '../deps.ts'
 import { advanceRun } from '../runs/advance-run.ts'
+import { finishJob } from './finish-job.ts'
 import { jobEvent } from './job-event.ts'
 
 type EndDeps = Pick<Deps, 'db' | 'now' | 'signals' | 'log' | 'evaluator' | 'times' | 'addresses'>
@@ -104,29 +105,6 @@ async function finish(
   // An ephemeral runner has had its one job: the registration is the server's to delete (runner-protocol.md 8.3).
   await runnerDeleteIfEphemeral(tx, assignment.runnerId, at)
   return finishJob(tx, assignment.jobId, ['assigned', 'in_progress'], end, at)
-}
-
-/** The one way for a job to become completed, from any of the states named; undefined when it is in none. */
-export async function finishJob(
-  tx: Deps['db'],
-  jobId: number,
-  from: Job['status'][],
-  end: { conclusion: Conclusion; outputs?: Record<string, string>; problem?: string | null },
-  at: number,
-): Promise<Job | undefined> {
-  const before = await jobById(tx, jobId)
-  if (before?.status === 'queued' && before.lineId !== null) await lineLock(tx, before.lineId)
-  const job = await jobUpdate(tx, jobId, from, {
-    status: 'completed',
-    conclusion: end.conclusion,
-    problem: end.problem ?? null,
-    outputs: JSON.stringify(end.outputs ?? {}),
-    completedAt: at,
-  })
-  if (!job) return undefined
-  if (before?.status === 'queued' && before.lineId !== null) await lineSettle(tx, before.lineId)
-  await jobEvent(tx, job, 'job.completed', at, { conclusion: end.conclusion, runnerId: job.runnerId })
-  return job
 }
 
 function closeSteps(steps: Step[], conclusion: Conclusion, at: number): Step[] {

@@ -7,7 +7,7 @@ import { annotationsSet } from '../../store/logs.ts'
 import { repositoryById } from '../../store/repositories.ts'
 import { attemptComplete, attemptOfRun, runById, runUpdate, type Attempt } from '../../store/runs.ts'
 import type { Deps } from '../deps.ts'
-import { finishJob } from '../jobs/end-job.ts'
+import { finishJob } from '../jobs/finish-job.ts'
 import { jobEvent } from '../jobs/job-event.ts'
 import { githubContext } from './github-context.ts'
 

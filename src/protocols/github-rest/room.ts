@@ -9,7 +9,7 @@ import type { App } from '../../http/server.ts'
 import { useSignIn } from '../../http/sign-in.ts'
 import { AppError } from '../../model/errors.ts'
 import { unsupportedAccept, unsupportedVersion, useGitHubErrors } from './errors.ts'
-import { RateLimits } from './rate-limits.ts'
+import type { RateLimits } from './rate-limits.ts'
 
 export type RestDeps = Deps & { jitKeys: KeyPool; dispatcher: Dispatcher; book: AddressBook; rateLimits: RateLimits }
 
@@ -51,6 +51,7 @@ export function useGitHubRest(room: App, deps: RestDeps): void {
     if (request.method === 'OPTIONS') return preflight(reply)
     checkHeaders(request)
     reply.raw.setHeader('X-GitHub-Api-Version-Selected', request.apiVersion)
+    return undefined
   })
   useSignIn(room, deps)
   room.addHook('onRequest', async (request, reply) => {

@@ -1,0 +1,27 @@
+import type { Conclusion, Job } from '../../model/job.ts'
+import { jobById, jobUpdate, lineLock, lineSettle } from '../../store/jobs.ts'
+import type { Deps } from '../deps.ts'
+import { jobEvent } from './job-event.ts'
+
+/** The one way for a job to become completed, from any of the states named; undefined when it is in none. */
+export async function finishJob(
+  tx: Deps['db'],
+  jobId: number,
+  from: Job['status'][],
+  end: { conclusion: Conclusion; outputs?: Record<string, string>; problem?: string | null },
+  at: number,
+): Promise<Job | undefined> {
+  const before = await jobById(tx, jobId)
+  if (before?.status === 'queued' && before.lineId !== null) await lineLock(tx, before.lineId)
+  const job = await jobUpdate(tx, jobId, from, {
+    status: 'completed',
+    conclusion: end.conclusion,
+    problem: end.problem ?? null,
+    outputs: JSON.stringify(end.outputs ?? {}),
+    completedAt: at,
+  })
+  if (!job) return undefined
+  if (before?.status === 'queued' && before.lineId !== null) await lineSettle(tx, before.lineId)
+  await jobEvent(tx, job, 'job.completed', at, { conclusion: end.conclusion, runnerId: job.runnerId })
+  return job
+}
