@@ -29,8 +29,10 @@ export interface Runner {
   createdAt: number
   lastSeenAt: number | null
   deletedAt: number | null
-  /** Holds a session now. */
-  hasSession: boolean
+  /** Its group's policy; a repository's own runner serves it whatever its visibility. */
+  groupAllowsPublic: boolean
+  /** Of the session that it holds now. */
+  sessionId: string | null
   /** Has an assignment that is not finished: never sent a second job. */
   busy: boolean
 }
@@ -50,8 +52,8 @@ export const DEFAULT_GROUP_NUMBER = 1
 export const DEFAULT_GROUP_NAME = 'Default'
 
 /** Online while a session is open and was heard of lately. Derived, so that it cannot be stale on another node. */
-export function isOnline(runner: Pick<Runner, 'hasSession' | 'lastSeenAt'>, now: number, times: Times): boolean {
-  return runner.hasSession && runner.lastSeenAt !== null && now - runner.lastSeenAt < times.offlineAfter
+export function isOnline(runner: Pick<Runner, 'sessionId' | 'lastSeenAt'>, now: number, times: Times): boolean {
+  return runner.sessionId !== null && runner.lastSeenAt !== null && now - runner.lastSeenAt < times.offlineAfter
 }
 
 const NAME_LIMIT = 64

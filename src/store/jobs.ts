@@ -189,12 +189,6 @@ export async function lineById(db: Db, id: number): Promise<Line | undefined> {
   return row && decodeLine(row)
 }
 
-/** Lines that hold a job, for the sweep of a node: at most `limit`, oldest heads first. */
-export async function linesFilled(db: Db, limit: number): Promise<Line[]> {
-  const rows = await db.selectFrom('line').selectAll().where('headQueuedAt', 'is not', null).orderBy('headQueuedAt').limit(limit).execute()
-  return rows.map(decodeLine)
-}
-
 /** Heads looked at per label in one round. More are only needed where a label files lines of other scopes or label sets. */
 const HEADS_PER_LABEL = [4, 64, 1024, 1_000_000]
 
@@ -205,7 +199,7 @@ const HEADS_PER_LABEL = [4, 64, 1024, 1_000_000]
  * or lines. Then one update takes the head. On PostgreSQL the line's row is locked first, so that emptying it and filling it cannot
  * cross; who finds it locked waits and goes on with what is left. Call it in the transaction that also writes the assignment.
  */
-export async function jobClaim(db: Db, server: Server): Promise<Job | undefined> {
+export async function jobClaim(db: Db, server: Server): Promise<{ job: Job; isMore: boolean } | undefined> {
   const labels = JSON.stringify([...server.labels, ''])
   const tried = new Set<number>()
   let before = 0
@@ -215,8 +209,8 @@ export async function jobClaim(db: Db, server: Server): Promise<Job | undefined>
       if (tried.has(line.id)) continue
       tried.add(line.id)
       if (!mayServe(server, line)) continue
-      const job = await lineTakeHead(db, row.id)
-      if (job) return job
+      const taken = await lineTakeHead(db, row.id)
+      if (taken) return taken
     }
     if (lines.length === before || lines.length < heads) return undefined
     before = lines.length
@@ -249,7 +243,7 @@ async function lineHeads(
   return rows.map((row) => ({ row, line: decodeLine(row) }))
 }
 
-async function lineTakeHead(db: Db, lineId: number): Promise<Job | undefined> {
+async function lineTakeHead(db: Db, lineId: number): Promise<{ job: Job; isMore: boolean } | undefined> {
   if (isPostgres(db)) await db.selectFrom('line').select('id').where('id', '=', lineId).forUpdate().execute()
   const row = await db
     .updateTable('job')
@@ -267,13 +261,13 @@ async function lineTakeHead(db: Db, lineId: number): Promise<Job | undefined> {
     .where('status', '=', 'queued')
     .returningAll()
     .executeTakeFirst()
-  await lineSettle(db, lineId)
-  return row && decodeJob(row)
+  const isMore = await lineSettle(db, lineId)
+  return row && { job: decodeJob(row), isMore }
 }
 
-/** Writes the line's head anew after a job left it. Lines without a head are deleted by `linesEmptyDelete`. */
-export async function lineSettle(db: Db, lineId: number): Promise<void> {
-  await db
+/** Writes the line's head anew after a job left it; whether there is one. `linesEmptyDelete` deletes lines without. */
+export async function lineSettle(db: Db, lineId: number): Promise<boolean> {
+  const row = await db
     .updateTable('line')
     .set((eb) => ({
       headQueuedAt: eb
@@ -286,7 +280,9 @@ export async function lineSettle(db: Db, lineId: number): Promise<void> {
         .limit(1),
     }))
     .where('id', '=', lineId)
-    .execute()
+    .returning('headQueuedAt')
+    .executeTakeFirst()
+  return row != null && row.headQueuedAt !== null
 }
 
 /** Locks a line on PostgreSQL before a job leaves it by another way than a claim. */
@@ -442,4 +438,19 @@ export async function queueCounts(db: Db): Promise<{ status: string; count: numb
     .groupBy('status')
     .execute()
   return rows.map(({ status, count }) => ({ status, count: count }))
+}
+
+/** Filled lines under any of these labels, oldest heads first, at most `perLabel` for each. */
+export async function linesFiledUnder(db: Db, labels: string[], perLabel: number): Promise<Line[]> {
+  if (labels.length === 0) return []
+  const list = JSON.stringify(labels)
+  const query = isPostgres(db)
+    ? sql<Selectable<Schema['line']>>`select l.* from json_array_elements_text(${list}::json) as label(value)
+        cross join lateral (select * from line where "rarestLabel" = label.value and "headQueuedAt" is not null
+          order by "headQueuedAt", id limit ${perLabel}) as l order by l."headQueuedAt", l.id`
+    : sql<Selectable<Schema['line']>>`select line.* from json_each(${list}) as label
+        join line on line.id in (select id from line where "rarestLabel" = label.value and "headQueuedAt" is not null
+          order by "headQueuedAt", id limit ${perLabel}) order by line."headQueuedAt", line.id`
+  const { rows } = await query.execute(db)
+  return rows.map(decodeLine)
 }

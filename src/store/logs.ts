@@ -2,7 +2,10 @@ import type { Annotation, Step } from '../model/job.ts'
 import type { Db } from './open.ts'
 
 /** The steps that a runner reported of a job; with `atLeast`, an older report never replaces a newer one. */
-export async function stepReportGet(db: Db, jobId: number): Promise<{ assignmentId: number; changeOrder: number; steps: Step[] } | undefined> {
+export async function stepReportGet(
+  db: Db,
+  jobId: number,
+): Promise<{ assignmentId: number; changeOrder: number; steps: Step[] } | undefined> {
   const row = await db.selectFrom('stepReport').selectAll().where('jobId', '=', jobId).executeTakeFirst()
   return row && { assignmentId: row.assignmentId, changeOrder: row.changeOrder, steps: JSON.parse(row.steps) as Step[] }
 }
@@ -59,7 +62,10 @@ export async function annotationsOfJob(
     .select((eb) => eb.fn.countAll<number>().as('count'))
     .where('jobId', '=', jobId)
     .executeTakeFirstOrThrow()
-  return { annotations: rows.map(({ id: _id, jobId: _job, ...rest }) => ({ ...rest, level: rest.level as Annotation['level'] })), total: count }
+  return {
+    annotations: rows.map(({ id: _id, jobId: _job, ...rest }) => ({ ...rest, level: rest.level as Annotation['level'] })),
+    total: count,
+  }
 }
 
 export interface SummaryRow {

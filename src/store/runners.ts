@@ -9,6 +9,7 @@ const UNFINISHED = ['given', 'acquired', 'running'] as const
 type RunnerRow = Omit<Selectable<Schema['runner']>, 'nameKey'> & {
   groupNumber: number | null
   groupName: string | null
+  groupAllowsPublic: number | null
   sessionId: string | null
   busyAssignment: number | null
 }
@@ -32,7 +33,8 @@ function decodeRunner(row: RunnerRow): Runner {
     createdAt: row.createdAt,
     lastSeenAt: row.lastSeenAt,
     deletedAt: row.deletedAt,
-    hasSession: row.sessionId !== null,
+    groupAllowsPublic: row.groupAllowsPublic === 1,
+    sessionId: row.sessionId,
     busy: row.busyAssignment !== null,
   }
 }
@@ -63,6 +65,7 @@ function runnersWith(db: Db) {
       'runner.deletedAt',
       'runnerGroup.number as groupNumber',
       'runnerGroup.name as groupName',
+      'runnerGroup.allowsPublicRepositories as groupAllowsPublic',
       'runnerSession.sessionId',
       'assignment.id as busyAssignment',
     ])
@@ -245,6 +248,12 @@ export async function runnerDelete(db: Db, id: number, now: number, options: { e
   return true
 }
 
+/** Marks an ephemeral runner deleted, with its one job; others stay. */
+export async function runnerDeleteIfEphemeral(db: Db, id: number, now: number): Promise<void> {
+  const row = await db.selectFrom('runner').select('ephemeral').where('id', '=', id).executeTakeFirst()
+  if (row?.ephemeral === 1) await runnerDelete(db, id, now, { evenBusy: true })
+}
+
 /** The runner was heard of. Only moves forward. */
 export async function runnerSeen(db: Db, id: number, now: number, first?: { version: string; os: string | undefined }): Promise<void> {
   await db
@@ -382,7 +391,7 @@ export interface Candidate {
   groupName: string
   allowsPublic: boolean
   repositoryLevel: boolean
-  hasSession: boolean
+  sessionId: string | null
   lastSeenAt: number | null
   busy: boolean
 }
@@ -441,7 +450,7 @@ export async function candidatesFor(
       groupName: row.groupName ?? DEFAULT_GROUP_NAME,
       allowsPublic: row.scopeKind === 'repository' || row.allowsPublicRepositories === 1,
       repositoryLevel: row.scopeKind === 'repository',
-      hasSession: row.sessionId !== null,
+      sessionId: row.sessionId,
       lastSeenAt: row.lastSeenAt,
       busy: row.busyAssignment !== null,
     })),

@@ -114,7 +114,11 @@ export async function runInsert(db: Db, run: NewRun): Promise<Run | undefined> {
     .executeTakeFirst()
   if (!row) return undefined
   numbers[run.workflowId] = number
-  await db.updateTable('repository').set({ runNumbers: JSON.stringify(numbers) }).where('id', '=', run.repositoryId).execute()
+  await db
+    .updateTable('repository')
+    .set({ runNumbers: JSON.stringify(numbers) })
+    .where('id', '=', run.repositoryId)
+    .execute()
   return decodeRun(row)
 }
 
@@ -165,9 +169,7 @@ export async function runList(
   if (created?.from !== undefined) matching = matching.where('createdAt', '>=', created.from)
   if (created?.to !== undefined) matching = matching.where('createdAt', '<=', created.to)
   if (status !== undefined) {
-    matching = STATUSES.has(status)
-      ? matching.where('status', '=', status as Run['status'])
-      : matching.where('conclusion', '=', status)
+    matching = STATUSES.has(status) ? matching.where('status', '=', status as Run['status']) : matching.where('conclusion', '=', status)
   }
   if (checkSuiteId !== undefined) {
     matching = matching.where('id', 'in', db.selectFrom('runAttempt').select('runId').where('runAttempt.id', '=', checkSuiteId))

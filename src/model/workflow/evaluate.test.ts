@@ -5,7 +5,7 @@ import { parseWorkflow } from './parse.ts'
 import type { JobContexts, NeedResult, PlannedJob, Token } from './plan.ts'
 
 const contexts: JobContexts = {
-  github: { ref: 'refs/heads/main', actor: 'mona', event: { labels: ['a', 'b'], constructor: 'x' } },
+  github: { ref: 'refs/heads/main', text: 'x'.repeat(500), actor: 'mona', event: { labels: ['a', 'b'], constructor: 'x' } },
   inputs: { level: 'info', dry: true },
   needs: { build: { result: 'success', outputs: { tag: 'v1', labels: '["x","y"]' } } },
   ancestors: [{ id: 'build', result: 'success' }],
@@ -31,6 +31,7 @@ test.each<[condition: string, results: Record<string, NeedResult>, runs: boolean
   ['success()', { a: 'cancelled' }, false],
   ['success()', { a: 'success' }, false, true],
   ["success('b')", { a: 'failure', b: 'success' }, true],
+  ["success('b', 'B')", { a: 'failure', b: 'success' }, true],
   ["success('A')", { a: 'failure', b: 'success' }, false],
   ["success('unknown')", { a: 'success' }, false],
   ['failure()', { a: 'failure', b: 'success' }, true],
@@ -66,6 +67,18 @@ function decide(fields: Partial<PlannedJob>): unknown {
   const decided = evaluateJob({ ...job, ...fields }, contexts)
   return 'problem' in decided ? decided.problem : decided
 }
+
+test.each([
+  ["format('BIG', format('BIG', format('BIG', 'x')))".replaceAll('BIG', '{0}'.repeat(1500)), 'makes more than 2 MiB'],
+  [
+    "join(fromJSON(format('[BIG1]', '1,')), format('LONG', 'x'))".replace('BIG', '{0}'.repeat(5000)).replace('LONG', '{0}'.repeat(1000)),
+    '2 MiB',
+  ],
+  ["format('BIG', toJSON(github))".replace('BIG', '{0}'.repeat(6000)), 'the expression makes'],
+  [`fromJSON('${'['.repeat(200)}')`, 'more than 100 levels'],
+])('an expression that grows is a problem (%#)', (name, problem) => {
+  expect(decide({ name: expr(name), if: 'always()' })).toContain(problem)
+})
 
 test('a job without more runs under its id, for six hours at most', () => {
   expect(decide({})).toEqual({

@@ -1,5 +1,5 @@
 /** What the server evaluates of a workflow: job conditions, names, labels, the run's title. The rest is the runner's. */
-import { data, Evaluator, Lexer, Parser } from '@actions/expressions'
+import { data, Evaluator, Lexer, Parser, wellKnownFunctions } from '@actions/expressions'
 import type { FunctionDefinition } from '@actions/expressions/funcs/info'
 import { truthy } from '@actions/expressions/result'
 import { decideJob, failed, succeeded, textOf, UnsuitableValue } from './literal.ts'
@@ -17,7 +17,7 @@ export function evaluateJob(job: PlannedJob, contexts: JobContexts): JobDecision
 }
 
 /** The run's title by `run-name`; `undefined` when there is none, it is empty or it cannot be evaluated. */
-export function runTitle(plan: WorkflowPlan, contexts: Pick<JobContexts, 'github' | 'inputs'>): string | undefined {
+export function runTitle(plan: Pick<WorkflowPlan, 'runName'>, contexts: Pick<JobContexts, 'github' | 'inputs'>): string | undefined {
   if (plan.runName === undefined) return undefined
   try {
     const title = textOf(evaluateToken(plan.runName, { contexts: contextsOf(contexts), functions: [] }))
@@ -29,7 +29,8 @@ export function runTitle(plan: WorkflowPlan, contexts: Pick<JobContexts, 'github
 }
 
 const MAX_TITLE = 1000
-const MAX_RESULT = 1024 * 1024
+const MAX_PRODUCED = 2 * 1024 * 1024
+const MAX_JSON_DEPTH = 100
 const SINGLE_JOB = { 'fail-fast': true, 'job-index': 0, 'job-total': 1, 'max-parallel': 1 }
 
 interface Scope {
@@ -81,14 +82,71 @@ function evaluateExpression(expression: string, { contexts, functions }: Scope):
   try {
     const names = contexts.pairs().map(({ key }) => key)
     const tree = new Parser(new Lexer(expression).lex().tokens, names, functions).parse()
-    const byName = new Map(functions.map((definition) => [definition.name, definition]))
-    const result = new Evaluator(tree, contexts, byName).evaluate()
-    if (result.kind === data.Kind.String && result.value.length > MAX_RESULT) throw new Error('the result is too long')
-    return result
+    const byName = new Map([...boundedFunctions(), ...functions].map((definition) => [definition.name.toLowerCase(), definition]))
+    return new Evaluator(tree, contexts, byName).evaluate()
   } catch (error) {
     // The engine throws plain errors for what an expression does wrong: the author is told.
     throw new UnsuitableValue(error instanceof Error ? error.message : String(error))
   }
+}
+
+/**
+ * The built-in functions that make more out of less, with a budget of characters for one expression. Without it a few
+ * nested `format` outgrow any heap, and V8 then may end the whole process, not the worker alone.
+ */
+function boundedFunctions(): FunctionDefinition[] {
+  let left = MAX_PRODUCED
+  const bound = (name: string, costOf: (args: data.ExpressionData[]) => number): FunctionDefinition => {
+    const builtIn = wellKnownFunctions[name]
+    if (!builtIn) throw new Error(`no function ${name}`)
+    const call = (...args: data.ExpressionData[]) => {
+      left -= costOf(args)
+      if (left < 0) throw new Error('the expression makes more than 2 MiB of text')
+      return builtIn.call(...args)
+    }
+    return { ...builtIn, call }
+  }
+  return [
+    bound('format', formatCost),
+    bound(
+      'join',
+      ([list, separator]) => valueCost(list) + (list?.kind === data.Kind.Array ? list.values().length * lengthOf(separator) : 0),
+    ),
+    bound('tojson', ([value]) => valueCost(value)),
+    bound('fromjson', ([text]) => jsonCost(text?.coerceString() ?? '')),
+  ]
+}
+
+function formatCost([pattern, ...args]: data.ExpressionData[]): number {
+  const text = pattern?.coerceString() ?? ''
+  const lengths = args.map(lengthOf)
+  let cost = text.length
+  for (const [, index] of text.matchAll(/\{(\d+)/g)) cost += lengths[Number(index)] ?? 0
+  return cost
+}
+
+function lengthOf(value: data.ExpressionData | undefined): number {
+  return value?.coerceString().length ?? 0
+}
+
+/** About the length of a value as indented JSON. */
+function valueCost(value: data.ExpressionData | undefined, depth = 1): number {
+  if (value?.kind === data.Kind.Array) return value.values().reduce((sum, item) => sum + 2 * depth + valueCost(item, depth + 1), 2)
+  if (value?.kind === data.Kind.Dictionary) {
+    return value.pairs().reduce((sum, { key, value }) => sum + 2 * depth + key.length + valueCost(value, depth + 1), 2)
+  }
+  return lengthOf(value)
+}
+
+/** What JSON becomes takes several times its length in memory, and its depth is that of our own calls. */
+function jsonCost(text: string): number {
+  let depth = 0
+  for (const character of text) {
+    if (character === '[' || character === '{') depth++
+    else if (character === ']' || character === '}') depth--
+    if (depth > MAX_JSON_DEPTH) throw new Error(`JSON of more than ${MAX_JSON_DEPTH} levels`)
+  }
+  return 4 * text.length
 }
 
 function statusFunctions(contexts: JobContexts): FunctionDefinition[] {

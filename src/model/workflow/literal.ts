@@ -63,7 +63,8 @@ function literalValue(token: Token): unknown {
 /** `success()` of a job: nothing before it failed, was cancelled or skipped. With names, only those count. */
 export function succeeded({ ancestors, runCancelled }: JobContexts, names: string[]): boolean {
   const results = resultsOf(ancestors, names)
-  return !runCancelled && results.length >= names.length && results.every((result) => result === 'success')
+  const known = new Set(names.map((name) => name.toLowerCase())).size <= results.length
+  return !runCancelled && known && results.every((result) => result === 'success')
 }
 
 /** `failure()` of a job: something before it failed. With names, one of those. */

@@ -236,6 +236,8 @@ test.each<[about: string, content: string, expected: RegExp]>([
   ['an unknown function', job('if: foo()', ...STEPS), /^line 5: .*foo/],
   ['an unknown context', job('if: env.X', ...STEPS), /^line 5: .*env/],
   ['a long expression', job('steps:', `  - run: "\${{ github.sha }}${'x'.repeat(21_000)}"`), /^line 6: an expression may not be longer/],
+  ['a longer one', job('steps:', `  - run: \${{ '${'x'.repeat(30_000)}' }}`), /^line 6: an expression may not be longer/],
+  ['a deep one', job(`if: ${'('.repeat(60)}1${')'.repeat(60)}`, ...STEPS), /^line 5: Exceeded max expression depth 50/],
   ['an alias in itself', 'on: push\njobs: &a\n  b: *a', /^line 3: an alias stands inside/],
   ['a key that is a list', 'on: push\n? [a]\n: b', /^line 2: a key must be a plain text/],
   [
@@ -299,7 +301,10 @@ test('what would take too long or too much is refused quickly', () => {
   expect(quickly(steps(999))).toEqual([])
   expect(quickly('x'.repeat(1024 * 1024 + 1))).toEqual(['line 1: the file is larger than 1 MiB'])
   expect(quickly('ü'.repeat(1024 * 600))).toEqual(['line 1: the file is larger than 1 MiB'])
-  expect(quickly('['.repeat(50_000))[0]).toContain('nested too deeply')
+  expect(quickly('['.repeat(1_000_000))).toEqual(['line 1: more than 100 levels deep'])
+  expect(quickly('- '.repeat(50_000))[0]).toContain('nested too deeply')
+  expect(quickly('- '.repeat(500_000))).toEqual(['line 1: the file has too many parts'])
+  expect(quickly(`a: [${'[],'.repeat(300_000)}]`)).toEqual(['line 1: the file has too many parts'])
   expect(quickly(`a: ${'['.repeat(200)}${']'.repeat(200)}`)[0]).toContain('more than 100 levels')
   const text = `x: &t ${'x'.repeat(100_000)}\ny: [${Array(20).fill('*t').join(', ')}]`
   expect(quickly(text)[0]).toContain('more than 1 MiB of text')

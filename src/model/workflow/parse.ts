@@ -19,7 +19,7 @@ import { WORKFLOW_ROOT } from '@actions/workflow-parser/workflows/workflow-const
 import { getWorkflowSchema } from '@actions/workflow-parser/workflows/workflow-schema'
 import type { ParsedWorkflow, PlannedJob, PlannedStep, Problem, RunDefaults, StepReference, Token, WorkflowPlan } from './plan.ts'
 import { notOffered, scalarText, type Report } from './problems.ts'
-import { ValueReader } from './reader.ts'
+import { sourceProblem, ValueReader } from './reader.ts'
 import { readTriggers } from './triggers.ts'
 
 export interface WorkflowFile {
@@ -33,6 +33,8 @@ const MAX_STEPS = 1000
 const MAX_EXPRESSION = 21_000
 const MAX_DEFAULT = 4096
 const MAX_PROBLEMS = 20
+const MAX_MESSAGE = 300
+const TOO_LONG = 'an expression may not be longer than 21,000 characters'
 
 /**
  * Reads a workflow file. It never throws for what a file holds; what Fleetfoot does not offer yet is a problem, never
@@ -40,11 +42,13 @@ const MAX_PROBLEMS = 20
  */
 export function parseWorkflow({ path, content }: WorkflowFile): ParsedWorkflow {
   if (content.length > MAX_FILE_BYTES || Buffer.byteLength(content) > MAX_FILE_BYTES) return oneProblem('the file is larger than 1 MiB')
+  const unreadable = sourceProblem(content)
+  if (unreadable) return { problems: [unreadable] }
   try {
     return readWorkflow(path, content)
   } catch (error) {
     // The YAML library calls itself for each level and the parser meets shapes that it does not expect.
-    return oneProblem(error instanceof RangeError ? 'the file is nested too deeply' : `the file cannot be read: ${messageOf(error)}`)
+    return oneProblem(error instanceof RangeError ? 'the file is nested too deeply' : `the file cannot be read: ${cut(messageOf(error))}`)
   }
 }
 
@@ -94,7 +98,7 @@ function forgiveEmptyInputs(context: TemplateContext, on: TemplateToken | undefi
 }
 
 function schemaProblems(context: TemplateContext): Problem[] {
-  return context.errors.getErrors().map(({ rawMessage, range }) => ({ ...startOf(range), message: rawMessage }))
+  return context.errors.getErrors().map(({ rawMessage, range }) => ({ ...startOf(range), message: readable(rawMessage) }))
 }
 
 /** In the order of the file, none twice. */
@@ -104,7 +108,12 @@ function listed(problems: Problem[]): Problem[] {
   distinct.sort((a, b) => a.line - b.line || a.column - b.column)
   const rest = distinct.splice(MAX_PROBLEMS)
   if (rest[0]) distinct.push({ ...rest[0], message: `and ${rest.length} more problems` })
-  return distinct
+  return distinct.map((problem) => ({ ...problem, message: cut(problem.message) }))
+}
+
+/** Messages quote the file. */
+function cut(message: string): string {
+  return message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message
 }
 
 function readJobs(context: TemplateContext, root: MappingToken, report: Report): PlannedJob[] {
@@ -325,7 +334,7 @@ function checkExpressions(token: TemplateToken, report: Report): void {
       // The reader looked at the parts only: the whole may be too deep.
       ExpressionToken.validateExpression(token.expression, token.definitionInfo?.allowedContext ?? [])
     } catch (error) {
-      report(token, messageOf(error))
+      report(token, readable(messageOf(error)))
     }
   }
 }
@@ -335,7 +344,7 @@ function checkCondition(condition: BasicExpressionToken | undefined, at: Templat
 }
 
 function checkExpression(expression: string, at: TemplateToken, report: Report): void {
-  if (expression.length > MAX_EXPRESSION) return report(at, 'an expression may not be longer than 21,000 characters')
+  if (expression.length > MAX_EXPRESSION) return report(at, TOO_LONG)
   const { tokens } = new Lexer(expression).lex()
   for (const [index, { type, lexeme }] of tokens.entries()) {
     if (type !== TokenType.IDENTIFIER || tokens[index - 1]?.type === TokenType.DOT) continue
@@ -386,6 +395,11 @@ function textOf(token: TemplateToken | undefined): string | undefined {
 
 function startOf(range: { start: { line: number; column: number } } | undefined): { line: number; column: number } {
   return { line: range?.start.line ?? 1, column: range?.start.column ?? 1 }
+}
+
+/** The lexer names its limit by a constant. */
+function readable(message: string): string {
+  return message === 'ErrorExceededMaxLength' ? TOO_LONG : message
 }
 
 /** The YAML library adds an excerpt of the file below its message, and reports its own stack overflow as a fault of the file. */

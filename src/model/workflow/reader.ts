@@ -1,12 +1,42 @@
 /** Reads YAML into the parser's tokens: the parser's own reader, with limits and three faults mended. */
 import { StringToken } from '@actions/workflow-parser/templates/tokens/string-token'
 import { YamlObjectReader } from '@actions/workflow-parser/workflows/yaml-object-reader'
-import { isAlias, isCollection, isPair, isScalar, type Document, type Node, type Pair } from 'yaml'
+import { isAlias, isCollection, isPair, isScalar, Lexer, type Document, type Node, type Pair } from 'yaml'
 import type { Problem } from './plan.ts'
 
 const MAX_NODES = 10_000
 const MAX_TEXT = 1024 * 1024
 const MAX_DEPTH = 100
+const MAX_LEXEMES = 200_000
+// The lexer's marks, which are not in the text.
+const SCALAR_FOLLOWS = '\u001f'
+const MARKS = [SCALAR_FOLLOWS, '\u0002', '\u0018']
+
+/**
+ * What forbids to parse a text at all. A mebibyte of brackets takes the YAML library seconds and half a gigabyte, and
+ * a worker thread that outgrows its heap can take the whole process with it; its lexer alone is quick and small.
+ */
+export function sourceProblem(content: string): Problem | undefined {
+  let lexemes = 0
+  let depth = 0
+  let offset = 0
+  let previous = ''
+  for (const lexeme of new Lexer().lex(content)) {
+    const isSyntax = previous !== SCALAR_FOLLOWS
+    if (isSyntax && (lexeme === '[' || lexeme === '{')) depth++
+    if (isSyntax && (lexeme === ']' || lexeme === '}')) depth--
+    lexemes++
+    if (depth > MAX_DEPTH) return { line: lineAt(content, offset), column: 1, message: `more than ${MAX_DEPTH} levels deep` }
+    if (lexemes > MAX_LEXEMES) return { line: lineAt(content, offset), column: 1, message: 'the file has too many parts' }
+    if (!MARKS.includes(lexeme)) offset += lexeme.length
+    previous = lexeme
+  }
+  return undefined
+}
+
+function lineAt(content: string, offset: number): number {
+  return content.slice(0, offset).split('\n').length
+}
 
 /** How large a part of the file is once its aliases are written out. */
 interface Size {
@@ -42,7 +72,7 @@ function limit(doc: Document.Parsed, content: string): Problem | undefined {
   const open = new Set<Node>()
   let problem: Problem | undefined
   const report = (node: Node | null, message: string) => {
-    problem ??= { line: content.slice(0, node?.range?.[0] ?? 0).split('\n').length, column: 1, message }
+    problem ??= { line: lineAt(content, node?.range?.[0] ?? 0), column: 1, message }
   }
 
   const resolve = (node: unknown): unknown => (isAlias(node) ? (anchored.get(node.source) ?? node) : node)

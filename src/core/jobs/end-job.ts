@@ -1,0 +1,150 @@
+import type { Annotation, Assignment, Conclusion, Job, Step } from '../../model/job.ts'
+import { assignmentUpdate, jobById, jobRequeue, jobUpdate, lineLock, lineSettle } from '../../store/jobs.ts'
+import { annotationsSet, chunksDelete, stepReportDelete, stepReportGet, stepReportSet } from '../../store/logs.ts'
+import { runnerDeleteIfEphemeral } from '../../store/runners.ts'
+import { tokenDeleteOfAssignment } from '../../store/tokens.ts'
+import type { Deps } from '../deps.ts'
+import { advanceRun } from '../runs/advance-run.ts'
+import { jobEvent } from './job-event.ts'
+
+type EndDeps = Pick<Deps, 'db' | 'now' | 'signals' | 'log' | 'evaluator' | 'times' | 'addresses'>
+
+const UNFINISHED = ['given', 'acquired', 'running'] as const
+
+/** What a runner says of a job that ended. */
+export interface JobReport {
+  conclusion: Conclusion
+  outputs: Record<string, string>
+  /** Undefined where the worker died and its listener reports for it. */
+  steps: Step[] | undefined
+  annotations: Annotation[]
+}
+
+/**
+ * Ends a job by its runner's report. The first report wins; what comes later is accepted and changes nothing (architecture 1.12). An
+ * ephemeral runner is gone with it, and its run goes on.
+ */
+export async function completeJob(deps: EndDeps, assignment: Assignment, report: JobReport): Promise<void> {
+  const { db, now, signals, log } = deps
+  const at = now()
+  const job = await db.transaction().execute(async (tx) => {
+    const ended = await assignmentUpdate(tx, assignment.id, UNFINISHED, { state: 'completed', completedAt: at })
+    if (!ended) return undefined
+    const before = await jobById(tx, assignment.jobId)
+    const isTimeout = before?.cancelReason === 'timeout'
+    // A cancelled job may still report success of its `always()` steps; the cancel is what counts.
+    const conclusion = before?.cancelledAt != null && report.conclusion !== 'success' ? 'cancelled' : report.conclusion
+    const steps = report.steps ?? closeSteps((await stepReportGet(tx, assignment.jobId))?.steps ?? [], conclusion, at)
+    await stepReportSet(tx, { jobId: assignment.jobId, assignmentId: assignment.id, changeOrder: Number.MAX_SAFE_INTEGER, steps })
+    const annotations = isTimeout && before ? [problemAnnotation(timeoutText(before)), ...report.annotations] : report.annotations
+    await annotationsSet(tx, assignment.jobId, annotations)
+    return finish(tx, assignment, { conclusion, outputs: report.outputs, problem: isTimeout && before ? timeoutText(before) : null }, at)
+  })
+  if (!job) return
+  log.info({ jobId: job.id, assignmentId: assignment.id, conclusion: job.conclusion }, 'job completed')
+  signals.send('runner', assignment.runnerId)
+  signals.send('job', job.id)
+  await advanceRun(deps, job.runId)
+}
+
+export function timeoutText({ timeoutMs }: Pick<Job, 'timeoutMs'>): string {
+  return `The job has exceeded the maximum execution time of ${timeoutMs / 60_000} minutes.`
+}
+
+/** Ends a job whose runner will not report: it is lost, silent, or went on to something else. */
+export async function endWithoutReport(
+  deps: EndDeps,
+  assignment: Assignment,
+  problem: string,
+  conclusion: Conclusion = 'failure',
+): Promise<void> {
+  const { db, now, signals, log } = deps
+  const at = now()
+  const job = await db.transaction().execute(async (tx) => {
+    const ended = await assignmentUpdate(tx, assignment.id, UNFINISHED, { state: 'lost', completedAt: at })
+    if (!ended) return undefined
+    const report = await stepReportGet(tx, assignment.jobId)
+    if (report) await stepReportSet(tx, { jobId: assignment.jobId, ...report, steps: closeSteps(report.steps, 'cancelled', at) })
+    await annotationsSet(tx, assignment.jobId, [problemAnnotation(problem)])
+    return finish(tx, assignment, { conclusion, outputs: {}, problem }, at)
+  })
+  if (!job) return
+  log.warn({ jobId: job.id, assignmentId: assignment.id, runnerId: assignment.runnerId, problem }, 'job ended without a report')
+  signals.send('runner', assignment.runnerId)
+  signals.send('job', job.id)
+  await advanceRun(deps, job.runId)
+}
+
+/** Puts a job that no worker has begun back in line, at its old place. */
+export async function returnToLine({ db, now, signals, log }: EndDeps, assignment: Assignment): Promise<void> {
+  const at = now()
+  const returned = await db.transaction().execute(async (tx) => {
+    const ended = await assignmentUpdate(tx, assignment.id, ['given', 'acquired'], { state: 'returned', completedAt: at })
+    if (!ended) return undefined
+    const requeued = await jobRequeue(tx, assignment.jobId)
+    await tokenDeleteOfAssignment(tx, assignment.id)
+    await stepReportDelete(tx, assignment.jobId)
+    await chunksDelete(tx, assignment.jobId, assignment.id)
+    if (requeued) await jobEvent(tx, requeued.job, 'job.requeued', at, { runnerId: assignment.runnerId, assignmentId: assignment.id })
+    return requeued
+  })
+  if (!returned) return
+  log.info({ jobId: assignment.jobId, assignmentId: assignment.id, runnerId: assignment.runnerId }, 'job back in line')
+  signals.send('runner', assignment.runnerId)
+  signals.send('line', returned.line.id)
+}
+
+async function finish(
+  tx: Deps['db'],
+  assignment: Assignment,
+  end: { conclusion: Conclusion; outputs: Record<string, string>; problem: string | null },
+  at: number,
+): Promise<Job | undefined> {
+  await tokenDeleteOfAssignment(tx, assignment.id)
+  // An ephemeral runner has had its one job: the registration is the server's to delete (runner-protocol.md 8.3).
+  await runnerDeleteIfEphemeral(tx, assignment.runnerId, at)
+  return finishJob(tx, assignment.jobId, ['assigned', 'in_progress'], end, at)
+}
+
+/** The one way for a job to become completed, from any of the states named; undefined when it is in none. */
+export async function finishJob(
+  tx: Deps['db'],
+  jobId: number,
+  from: Job['status'][],
+  end: { conclusion: Conclusion; outputs?: Record<string, string>; problem?: string | null },
+  at: number,
+): Promise<Job | undefined> {
+  const before = await jobById(tx, jobId)
+  if (before?.status === 'queued' && before.lineId !== null) await lineLock(tx, before.lineId)
+  const job = await jobUpdate(tx, jobId, from, {
+    status: 'completed',
+    conclusion: end.conclusion,
+    problem: end.problem ?? null,
+    outputs: JSON.stringify(end.outputs ?? {}),
+    completedAt: at,
+  })
+  if (!job) return undefined
+  if (before?.status === 'queued' && before.lineId !== null) await lineSettle(tx, before.lineId)
+  await jobEvent(tx, job, 'job.completed', at, { conclusion: end.conclusion, runnerId: job.runnerId })
+  return job
+}
+
+function closeSteps(steps: Step[], conclusion: Conclusion, at: number): Step[] {
+  const completedAt = new Date(at).toISOString()
+  return steps.map((step) => (step.status === 'completed' ? step : { ...step, status: 'completed', conclusion, completedAt }))
+}
+
+function problemAnnotation(message: string): Annotation {
+  return {
+    stepNumber: null,
+    level: 'failure',
+    title: null,
+    message,
+    path: '.github',
+    startLine: 1,
+    endLine: 1,
+    startColumn: null,
+    endColumn: null,
+    rawDetails: null,
+  }
+}
