@@ -1,22 +1,21 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fastify } from 'fastify'
 import { expect, test } from 'vitest'
 import { makeTestDatabase } from '../../../test/support/database.ts'
 import { makeGitClient, type GitClient } from '../../../test/support/git-client.ts'
+import { makeTestGit, silentLog } from '../../../test/support/repos.ts'
 import type { Deps } from '../../core/deps.ts'
-import { openGit } from '../../core/repos/git.ts'
 import { hashSecret } from '../../model/secret-text.ts'
 import type { Push } from '../../model/push.ts'
 import { accountInsert, collaboratorSet } from '../../store/accounts.ts'
 import { migrate } from '../../store/migrate.ts'
 import { openDatabase } from '../../store/open.ts'
 import { pushById, pushesAfter } from '../../store/pushes.ts'
-import { repositoryById, repositoryInsert } from '../../store/repositories.ts'
+import { formerRepositorySet, repositoryById, repositoryInsert, repositoryUpdate } from '../../store/repositories.ts'
 import { tokenInsert } from '../../store/tokens.ts'
 import { gitRoom } from './routes.ts'
 
@@ -27,11 +26,10 @@ async function startGitServer() {
   const database = await makeTestDatabase()
   const db = openDatabase(database.config)
   await migrate(db, 1)
-  const dir = mkdtempSync(path.join(tmpdir(), 'fleetfoot-repos-'))
-  const log = { debug() {}, info() {}, warn() {}, error() {} }
-  const git = openGit({ dir, log, maxPushBytes: 100 * 1024 * 1024 })
+  const repos = makeTestGit(100 * 1024 * 1024)
+  const { git, dir } = repos
   // The room and its use-cases ask for no more than this.
-  const deps = { db, now: Date.now, log, git } as unknown as Deps
+  const deps = { db, now: Date.now, log: silentLog, git } as unknown as Deps
 
   const add = async (kind: 'user' | 'organization', login: string) => (await accountInsert(db, { kind, login, createdAt: 1 }))?.id ?? 0
   const acme = await add('organization', 'acme')
@@ -67,7 +65,7 @@ async function startGitServer() {
       await app.close()
       await db.destroy()
       await database[Symbol.asyncDispose]()
-      rmSync(dir, { recursive: true, force: true })
+      repos[Symbol.dispose]()
     },
   }
 }
@@ -270,6 +268,7 @@ test('60 MB stream through, and more than is allowed is refused', async () => {
   await using server = await startGitServer()
   using client = makeGitClient()
   await pushFirst(server, client)
+  await client.git('w', 'config', 'core.compression', '0')
 
   await client.commit('w', 'large', { large: randomBytes(60 * 1024 * 1024) })
   const began = process.memoryUsage().rss
@@ -351,4 +350,16 @@ test('a push is not lost when it cannot be recorded or settled', async () => {
   const push = (await server.pushes()).at(-1)
   expect(push).toMatchObject({ state: 'received', updates: [{ ref: 'refs/heads/later', after: sha }] })
   expect(await pushById(server.db, push?.id ?? 0)).toEqual(push)
+})
+
+test('a renamed repository answers to its former name', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  const sha = await pushFirst(server, client)
+  await repositoryUpdate(server.db, server.rocket, { name: 'falcon', updatedAt: 2 })
+  const { owner } = (await repositoryById(server.db, server.rocket)) ?? { owner: { id: 0 } }
+  await formerRepositorySet(server.db, { ownerId: owner.id, name: 'rocket', repositoryId: server.rocket })
+
+  expect(await client.git('w', 'ls-remote', 'origin', 'main')).toContain(sha)
+  expect((await fetch(`${server.base}/acme/rocket/info/refs?service=git-upload-pack`)).status).toBe(401)
 })

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { authorizeRepository } from '../../core/access/authorize.ts'
 import { signIn } from '../../core/access/sign-in.ts'
 import type { Deps } from '../../core/deps.ts'
+import { movedRepository } from '../../core/repos/repositories.ts'
 import { needs, type Actor, type Need } from '../../model/access.ts'
 import type { Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
@@ -79,11 +80,23 @@ async function enter(deps: Deps, request: FastifyRequest<{ Params: RepositoryPat
   try {
     // Names of other characters are not in the database, and PostgreSQL does not take all of them.
     if (!/^[\w.-]{1,100}$/.test(owner) || !/^[\w.-]{1,100}$/.test(name)) throw new AppError('not_found', 'Not Found')
-    const { repository } = await authorizeRepository(deps, actor, { owner, name }, NEEDS[service])
+    const { repository } = await authorizeNamed(deps, actor, { owner, name }, NEEDS[service])
     await deps.git.create(repository.id, repository.defaultBranch)
     return { actor, repository }
   } catch (error) {
     throw error instanceof AppError ? inGitsWords(error, actor, service) : error
+  }
+}
+
+/** A renamed repository answers to its former name too: remotes that people wrote down go on working. */
+async function authorizeNamed(deps: Deps, actor: Actor, ref: { owner: string; name: string }, need: Need) {
+  try {
+    return await authorizeRepository(deps, actor, ref, need)
+  } catch (error) {
+    const isMissing = error instanceof AppError && error.kind === 'not_found'
+    const id = isMissing ? await movedRepository(deps, ref.owner, ref.name) : undefined
+    if (id === undefined) throw error
+    return authorizeRepository(deps, actor, { id }, need)
   }
 }
 
