@@ -105,3 +105,118 @@ export async function repositoryList(
   const ownerRow = await db.selectFrom('account').selectAll().where('id', '=', owner).executeTakeFirstOrThrow()
   return { repositories: rows.map((row) => decodeRepository(row, ownerRow)), total: count }
 }
+
+/** Repositories that a user owns, was invited to or sees as a member, by full name. */
+export async function repositoryListOfUser(
+  db: Db,
+  userId: number,
+  options: { evenPrivate: boolean },
+  page: { offset: number; limit: number },
+): Promise<{ repositories: Repository[]; total: number }> {
+  const matching = db
+    .selectFrom('repository')
+    .innerJoin('account', 'account.id', 'repository.ownerId')
+    .where((eb) =>
+      eb.or([
+        eb('ownerId', '=', userId),
+        eb('repository.id', 'in', eb.selectFrom('collaborator').select('repositoryId').where('userId', '=', userId)),
+        eb('ownerId', 'in', eb.selectFrom('membership').select('organizationId').where('userId', '=', userId)),
+      ]),
+    )
+    .$if(!options.evenPrivate, (query) => query.where('visibility', '!=', 'private'))
+  const rows = await matching
+    .select('repository.id')
+    .orderBy('account.loginKey')
+    .orderBy('nameKey')
+    .offset(page.offset)
+    .limit(page.limit)
+    .execute()
+  const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
+
+  const repositories: Repository[] = []
+  for (const { id } of rows) {
+    const repository = await repositoryById(db, id)
+    if (repository) repositories.push(repository)
+  }
+  return { repositories, total: count }
+}
+
+/** The repository that had this name once, and gave it up without another taking it. */
+export async function repositoryByFormerName(db: Db, owner: string, name: string): Promise<Repository | undefined> {
+  const row = await db
+    .selectFrom('formerRepository')
+    .innerJoin('account', 'account.id', 'formerRepository.ownerId')
+    .select('repositoryId')
+    .where('loginKey', '=', owner.toLowerCase())
+    .where('nameKey', '=', name.toLowerCase())
+    .executeTakeFirst()
+  return row && repositoryById(db, row.repositoryId)
+}
+
+/** Remembers a name that a repository gives up. */
+export async function formerRepositorySet(db: Db, former: { ownerId: number; name: string; repositoryId: number }): Promise<void> {
+  const { ownerId, name, repositoryId } = former
+  await db
+    .insertInto('formerRepository')
+    .values({ ownerId, nameKey: name.toLowerCase(), repositoryId })
+    .onConflict((c) => c.columns(['ownerId', 'nameKey']).doUpdateSet({ repositoryId }))
+    .execute()
+}
+
+/** A name that is taken again leads nowhere else. */
+export async function formerRepositoryForget(db: Db, ownerId: number, name: string): Promise<void> {
+  await db.deleteFrom('formerRepository').where('ownerId', '=', ownerId).where('nameKey', '=', name.toLowerCase()).execute()
+}
+
+/** Jobs that wait in line go by the new visibility too: groups may not serve public repositories. */
+export async function linesSetPublic(db: Db, repositoryId: number, isPublic: boolean): Promise<void> {
+  await db
+    .updateTable('line')
+    .set({ isPublic: isPublic ? 1 : 0 })
+    .where('repositoryId', '=', repositoryId)
+    .execute()
+}
+
+/**
+ * Deletes a repository with what belongs to it; false, and the transaction is to be undone, while a runner has one of its jobs. Waiting
+ * jobs end as cancelled. Runs stay as rows, where only the retention task finds them: it also deletes their logs.
+ */
+export async function repositoryDelete(db: Db, id: number, now: number): Promise<boolean> {
+  const ended = { status: 'completed', conclusion: 'cancelled', completedAt: now } as const
+  await db
+    .updateTable('job')
+    .set({ ...ended, lineId: null, problem: 'The repository was deleted.' })
+    .where('repositoryId', '=', id)
+    .where('status', 'in', ['pending', 'queued'])
+    .execute()
+  const running = await db
+    .selectFrom('job')
+    .select('id')
+    .where('repositoryId', '=', id)
+    .where('status', '!=', 'completed')
+    .limit(1)
+    .executeTakeFirst()
+  if (running) return false
+
+  const runs = db.selectFrom('run').select('id').where('repositoryId', '=', id)
+  await db.updateTable('runAttempt').set({ completedAt: now }).where('runId', 'in', runs).where('completedAt', 'is', null).execute()
+  await db
+    .updateTable('run')
+    .set({ status: 'completed', conclusion: 'cancelled', updatedAt: now })
+    .where('repositoryId', '=', id)
+    .where('status', '!=', 'completed')
+    .execute()
+  await db
+    .updateTable('runner')
+    .set({ deletedAt: now })
+    .where('scopeKind', '=', 'repository')
+    .where('scopeId', '=', id)
+    .where('deletedAt', 'is', null)
+    .execute()
+  for (const table of ['line', 'push', 'workflow', 'collaborator', 'formerRepository'] as const) {
+    await db.deleteFrom(table).where('repositoryId', '=', id).execute()
+  }
+  await db.deleteFrom('registrationToken').where('scopeKind', '=', 'repository').where('scopeId', '=', id).execute()
+  await db.deleteFrom('repository').where('id', '=', id).execute()
+  return true
+}

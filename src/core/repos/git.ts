@@ -355,7 +355,7 @@ async function writeFirstCommit(
     entries.push(`100644 blob ${await run(['hash-object', '-w', '--stdin'], text)}\t${name}\0`)
   }
   const tree = await run(['mktree', '-z'], entries.join(''))
-  const date = `${Math.floor(at / 1000)} +0000`
+  const date = `@${Math.floor(at / 1000)} +0000`
   const person = { GIT_AUTHOR_NAME: author.name, GIT_AUTHOR_EMAIL: author.email, GIT_AUTHOR_DATE: date }
   const committer = { GIT_COMMITTER_NAME: author.name, GIT_COMMITTER_EMAIL: author.email, GIT_COMMITTER_DATE: date }
   const sha = await run(['commit-tree', tree], message, { ...person, ...committer })

@@ -1,0 +1,85 @@
+import { needs, type Actor } from '../../model/access.ts'
+import type { Repository } from '../../model/account.ts'
+import { AppError } from '../../model/errors.ts'
+import { branchOf, isRefName, noCommit, type Push, type RefUpdate } from '../../model/push.ts'
+import { pushById, pushConfirm, pushInsert } from '../../store/pushes.ts'
+import { repositoryUpdate } from '../../store/repositories.ts'
+import { authorizeRepository } from '../access/authorize.ts'
+import type { Deps } from '../deps.ts'
+import { settlePush } from '../runs/settle-push.ts'
+
+/** Refs outside these are ours (`refs/pull`, `refs/fleetfoot`) or nobody's. */
+const PUSHABLE = ['refs/heads/', 'refs/tags/']
+
+/**
+ * Records a push before git moves its refs, and answers its id. Rights are checked again: they may have gone while the pack was on its
+ * way. Writers may also delete refs and move them backwards.
+ *
+ * @throws AppError forbidden, not_found, invalid, with a line for the pusher
+ */
+export async function receivePush(
+  deps: Pick<Deps, 'db' | 'now' | 'log'>,
+  actor: Actor,
+  { id: repositoryId }: Repository,
+  updates: RefUpdate[],
+): Promise<number> {
+  await authorizeRepository(deps, actor, { id: repositoryId }, needs.contentsWrite)
+  if (actor.kind !== 'user') throw new AppError('forbidden', 'Only users push.')
+
+  for (const { ref } of updates) {
+    const prefix = PUSHABLE.find((start) => ref.startsWith(start))
+    if (prefix === undefined)
+      throw new AppError('invalid', `${ref} cannot be pushed: only branches (refs/heads/) and tags (refs/tags/) can.`)
+    if (!isRefName(ref.slice(prefix.length)))
+      throw new AppError('invalid', `${ref} cannot be pushed: it is not a name for a branch or tag.`)
+  }
+  return pushInsert(deps.db, { repositoryId, userId: actor.userId, updates, createdAt: deps.now() })
+}
+
+/**
+ * Settles a push after git moved refs: `moved` are those it did move. Answers what the pusher is told. Pushes of one repository are settled
+ * one after the other in the order in which they end, so that their runs are made in that order.
+ */
+export async function completePush(deps: Deps, pushId: number, moved: RefUpdate[]): Promise<string[]> {
+  await pushConfirm(deps.db, pushId, moved)
+  const push = await pushById(deps.db, pushId)
+  if (!push || push.state === 'settled') return []
+
+  const at = deps.now()
+  const defaultBranch = await bornDefaultBranch(deps, push)
+  await repositoryUpdate(deps.db, push.repositoryId, {
+    pushedAt: at,
+    updatedAt: at,
+    ...(defaultBranch === undefined ? {} : { defaultBranch }),
+  })
+  return inTurn(push.repositoryId, () => settlePush(deps, pushId))
+}
+
+/**
+ * The first branch pushed to a repository whose default branch has no commit becomes the default: else a clone would check out nothing. Of
+ * several at once it is `main`, else `master`, else none.
+ */
+async function bornDefaultBranch({ git }: Pick<Deps, 'git'>, { repositoryId, updates }: Push): Promise<string | undefined> {
+  const pushed = updates.flatMap(({ ref, after }) => (after === noCommit ? [] : (branchOf(ref) ?? [])))
+  const chosen = pushed.length === 1 ? pushed[0] : ['main', 'master'].find((name) => pushed.includes(name))
+  if (chosen === undefined) return undefined
+  const head = await git.head(repositoryId)
+  if (!head.unborn) return undefined
+  await git.setHead(repositoryId, chosen)
+  return chosen
+}
+
+/** The last one that was begun, of each repository that has one. */
+const turns = new Map<number, Promise<unknown>>()
+
+/** Order within this node; two nodes do not know of each other's pushes, whose order is then that of their rows. */
+async function inTurn<T>(repositoryId: number, act: () => Promise<T>): Promise<T> {
+  const before = turns.get(repositoryId) ?? Promise.resolve()
+  const mine = before.then(act, act)
+  turns.set(repositoryId, mine)
+  try {
+    return await mine
+  } finally {
+    if (turns.get(repositoryId) === mine) turns.delete(repositoryId)
+  }
+}

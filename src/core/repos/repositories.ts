@@ -1,0 +1,246 @@
+import { hasScope, needs, repositoryScopes, type Actor, type RepositoryRole } from '../../model/access.ts'
+import { checkRepositoryName, type Account, type Repository } from '../../model/account.ts'
+import { AppError } from '../../model/errors.ts'
+import { isRefName } from '../../model/push.ts'
+import { accountById, accountByLogin, membershipRole } from '../../store/accounts.ts'
+import { eventInsert } from '../../store/events.ts'
+import { isUniqueViolation } from '../../store/open.ts'
+import {
+  formerRepositoryForget,
+  formerRepositorySet,
+  linesSetPublic,
+  repositoryByFormerName,
+  repositoryById,
+  repositoryDelete,
+  repositoryInsert,
+  repositoryList,
+  repositoryListOfUser,
+  repositoryUpdate,
+} from '../../store/repositories.ts'
+import { authorizeOrganization, authorizeRepository, requireUser, type RepositoryRef } from '../access/authorize.ts'
+import type { Deps } from '../deps.ts'
+
+type RepositoryDeps = Pick<Deps, 'db' | 'now' | 'log' | 'git'>
+type ReadDeps = Pick<Deps, 'db' | 'log'>
+type Visibility = Repository['visibility']
+
+export interface NewRepository {
+  /** A login; the actor's own when left out. */
+  owner?: string | undefined
+  name: string
+  description?: string | null | undefined
+  /** Says more than `private`, which says `public` when left out, as on GitHub. */
+  visibility?: Visibility | undefined
+  private?: boolean | undefined
+  /** Makes one commit, with a README. */
+  autoInit?: boolean | undefined
+}
+
+export interface RepositoryChange {
+  name?: string | undefined
+  description?: string | null | undefined
+  visibility?: Visibility | undefined
+  private?: boolean | undefined
+  defaultBranch?: string | undefined
+}
+
+export interface Page {
+  offset: number
+  limit: number
+}
+
+const DEFAULT_BRANCH = 'main'
+
+/**
+ * Makes a repository: members in their organizations, users at their own account, site administrators anywhere. The row comes first and
+ * decides who has the name; a folder that a death kept from being made is made on first use.
+ */
+export async function createRepository(deps: RepositoryDeps, actor: Actor, input: NewRepository): Promise<Repository> {
+  const owner = await ownerFor(deps, actor, input.owner)
+  const visibility = visibilityOf(input) ?? 'public'
+  requireVisibilityScope(actor, visibility)
+
+  const name = checkRepositoryName(input.name)
+  const description = input.description ?? null
+  const createdAt = deps.now()
+  const id = await deps.db.transaction().execute(async (tx) => {
+    const row = { ownerId: owner.id, name, description, visibility, defaultBranch: DEFAULT_BRANCH, createdAt }
+    const made = await repositoryInsert(tx, row)
+    if (made === undefined) throw nameTaken('Repository creation failed.')
+    await formerRepositoryForget(tx, owner.id, name)
+    await eventInsert(tx, {
+      at: createdAt,
+      actor,
+      kind: 'repository.created',
+      subject: { kind: 'repository', id: made },
+      repositoryId: made,
+    })
+    return made
+  })
+
+  await deps.git.create(id, DEFAULT_BRANCH)
+  if (input.autoInit) await writeReadme(deps, actor, id, { name, description })
+  return existing(deps, id)
+}
+
+/** The account that gets the repository, when the actor may make one there. */
+async function ownerFor(deps: ReadDeps, actor: Actor, login: string | undefined): Promise<Account> {
+  const own = actor.kind === 'user' && (login === undefined || login.toLowerCase() === actor.login.toLowerCase())
+  const owner = own ? await accountById(deps.db, actor.userId) : login === undefined ? undefined : await accountByLogin(deps.db, login)
+  if (actor.kind === 'system' && owner) return owner
+  if (owner?.kind === 'organization') return authorizeOrganization(deps, actor, { id: owner.id }, needs.organizationRepositoryCreate)
+
+  const user = requireUser(actor, needs.userRepositoryCreate)
+  if (!owner) throw new AppError('not_found', 'Not Found')
+  if (!own && !user.siteAdmin) throw new AppError('forbidden', 'You cannot create a repository for another user.')
+  return owner
+}
+
+async function writeReadme(
+  { db, git, now }: RepositoryDeps,
+  actor: Actor,
+  id: number,
+  { name, description }: { name: string; description: string | null },
+): Promise<void> {
+  const user = actor.kind === 'user' ? await accountById(db, actor.userId) : undefined
+  const at = now()
+  await git.writeFirstCommit(id, DEFAULT_BRANCH, {
+    files: { 'README.md': `# ${name}\n${description === null ? '' : `\n${description}\n`}` },
+    message: 'Initial commit\n',
+    author: { name: user?.name ?? user?.login ?? 'Fleetfoot', email: user?.email ?? `${user?.login ?? 'fleetfoot'}@noreply.invalid` },
+    at,
+  })
+  await repositoryUpdate(db, id, { pushedAt: at, updatedAt: at })
+}
+
+/** A repository that the actor may see, with what the actor may do there. */
+export async function getRepository(
+  deps: ReadDeps,
+  actor: Actor,
+  ref: RepositoryRef,
+): Promise<{ repository: Repository; role: RepositoryRole }> {
+  return authorizeRepository(deps, actor, ref, needs.repositoryRead)
+}
+
+/** Where a repository went that had this name once; undefined for a name that never was, or that is taken again. No check of access. */
+export async function movedRepository({ db }: Pick<Deps, 'db'>, owner: string, name: string): Promise<number | undefined> {
+  return (await repositoryByFormerName(db, owner, name))?.id
+}
+
+/** Repositories of a user or an organization that the actor may see, by name. */
+export async function listRepositories(
+  deps: ReadDeps,
+  actor: Actor,
+  login: string,
+  page: Page,
+): Promise<{ repositories: Repository[]; total: number }> {
+  const owner = await accountByLogin(deps.db, login)
+  if (!owner) throw new AppError('not_found', 'Not Found')
+  return repositoryList(deps.db, owner.id, await readerOf(deps, actor, owner), page)
+}
+
+/** The same rule as `roleIn`, for many at once. */
+async function readerOf({ db }: ReadDeps, actor: Actor, owner: Account): Promise<'all' | { userId: number } | null> {
+  if (actor.kind === 'system') return 'all'
+  if (actor.kind !== 'user') return null
+  // Without the scope private ones stay unseen, as if this were nobody's collaborator.
+  if (!hasScope(actor.token.scopes, ['repo'])) return { userId: 0 }
+  if (actor.siteAdmin || owner.id === actor.userId) return 'all'
+  const isMember = owner.kind === 'organization' && (await membershipRole(db, owner.id, actor.userId)) !== undefined
+  return isMember ? 'all' : { userId: actor.userId }
+}
+
+/** Repositories that the actor owns, works on or sees as a member, by full name. */
+export async function listOwnRepositories(
+  { db }: ReadDeps,
+  actor: Actor,
+  page: Page,
+): Promise<{ repositories: Repository[]; total: number }> {
+  const user = requireUser(actor, needs.user)
+  return repositoryListOfUser(db, user.userId, { evenPrivate: hasScope(user.token.scopes, ['repo']) }, page)
+}
+
+/** Changes what is given. The former name goes on leading here until another repository takes it. */
+export async function updateRepository(
+  deps: RepositoryDeps,
+  actor: Actor,
+  ref: RepositoryRef,
+  change: RepositoryChange,
+): Promise<Repository> {
+  const { repository } = await authorizeRepository(deps, actor, ref, needs.repositoryAdmin)
+  const { id } = repository
+  const name = change.name === undefined ? repository.name : checkRepositoryName(change.name)
+  const visibility = visibilityOf(change) ?? repository.visibility
+  requireVisibilityScope(actor, visibility)
+
+  const { defaultBranch = repository.defaultBranch } = change
+  if (defaultBranch !== repository.defaultBranch) await setDefaultBranch(deps, id, defaultBranch)
+
+  const at = deps.now()
+  const description = change.description === undefined ? repository.description : change.description
+  try {
+    await deps.db.transaction().execute(async (tx) => {
+      await repositoryUpdate(tx, id, { name, description, visibility, defaultBranch, updatedAt: at })
+      if (name.toLowerCase() !== repository.name.toLowerCase()) {
+        await formerRepositoryForget(tx, repository.owner.id, name)
+        await formerRepositorySet(tx, { ownerId: repository.owner.id, name: repository.name, repositoryId: id })
+      }
+      if (visibility !== repository.visibility) await linesSetPublic(tx, id, visibility === 'public')
+      const payload = { from: { name: repository.name, visibility: repository.visibility }, to: { name, visibility } }
+      await eventInsert(tx, { at, actor, kind: 'repository.updated', subject: { kind: 'repository', id }, repositoryId: id, payload })
+    })
+  } catch (error) {
+    if (isUniqueViolation(error)) throw nameTaken('Repository update failed.')
+    throw error
+  }
+  return existing(deps, id)
+}
+
+/** Any name while there is no branch at all, else one that exists: a clone would check out nothing. */
+async function setDefaultBranch({ git }: RepositoryDeps, id: number, branch: string): Promise<void> {
+  const branches = (await git.refs(id)).filter(({ name }) => name.startsWith('refs/heads/'))
+  const exists = branches.some(({ name }) => name === `refs/heads/${branch}`)
+  if (!isRefName(branch) || (branches.length > 0 && !exists)) {
+    throw new AppError('invalid', 'Validation Failed', {
+      details: [{ resource: 'Repository', code: 'invalid', field: 'default_branch', message: `The branch ${branch} was not found.` }],
+    })
+  }
+  await git.setHead(id, branch)
+}
+
+/** Deletes a repository, its runners and its files. @throws AppError conflict while one of its jobs is running */
+export async function deleteRepository(deps: RepositoryDeps, actor: Actor, ref: RepositoryRef): Promise<void> {
+  const { repository } = await authorizeRepository(deps, actor, ref, needs.repositoryDelete)
+  const { id, owner, name } = repository
+  const at = deps.now()
+  await deps.db.transaction().execute(async (tx) => {
+    if (!(await repositoryDelete(tx, id, at))) {
+      throw new AppError('conflict', 'Jobs of this repository are running: cancel them or wait for their end.')
+    }
+    const payload = { fullName: `${owner.login}/${name}` }
+    await eventInsert(tx, { at, actor, kind: 'repository.deleted', subject: { kind: 'repository', id }, repositoryId: id, payload })
+  })
+  await deps.git.remove(id)
+}
+
+function visibilityOf(input: { visibility?: Visibility | undefined; private?: boolean | undefined }): Visibility | undefined {
+  if (input.visibility !== undefined) return input.visibility
+  return input.private === undefined ? undefined : input.private ? 'private' : 'public'
+}
+
+/** `public_repo` is not enough to make a private one. */
+function requireVisibilityScope(actor: Actor, visibility: Visibility): void {
+  if (actor.kind !== 'user' || hasScope(actor.token.scopes, repositoryScopes(visibility))) return
+  throw new AppError('forbidden', 'Your token has not been granted the required scopes')
+}
+
+function nameTaken(message: string): AppError {
+  const detail = { resource: 'Repository', code: 'custom', field: 'name', message: 'name already exists on this account' }
+  return new AppError('invalid', message, { details: [detail] })
+}
+
+async function existing({ db }: ReadDeps, id: number): Promise<Repository> {
+  const repository = await repositoryById(db, id)
+  if (!repository) throw new AppError('not_found', 'Not Found')
+  return repository
+}

@@ -1,0 +1,365 @@
+import { randomBytes } from 'node:crypto'
+import { readdirSync } from 'node:fs'
+import { request as httpRequest } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import path from 'node:path'
+import { fastify } from 'fastify'
+import { expect, test } from 'vitest'
+import { makeTestDatabase } from '../../../test/support/database.ts'
+import { makeGitClient, type GitClient } from '../../../test/support/git-client.ts'
+import { makeTestGit, silentLog } from '../../../test/support/repos.ts'
+import type { Deps } from '../../core/deps.ts'
+import { hashSecret } from '../../model/secret-text.ts'
+import type { Push } from '../../model/push.ts'
+import { accountInsert, collaboratorSet } from '../../store/accounts.ts'
+import { migrate } from '../../store/migrate.ts'
+import { openDatabase } from '../../store/open.ts'
+import { pushById, pushesAfter } from '../../store/pushes.ts'
+import { formerRepositorySet, repositoryById, repositoryInsert, repositoryUpdate } from '../../store/repositories.ts'
+import { tokenInsert } from '../../store/tokens.ts'
+import { gitRoom } from './routes.ts'
+
+const TOKENS = { owner: 'ghp_owner', reader: 'ghp_reader', stranger: 'ghp_stranger' }
+
+/** A listening server with acme/rocket (private) and acme/open (public). */
+async function startGitServer() {
+  const database = await makeTestDatabase()
+  const db = openDatabase(database.config)
+  await migrate(db, 1)
+  const repos = makeTestGit(100 * 1024 * 1024)
+  const { git, dir } = repos
+  // The room and its use-cases ask for no more than this.
+  const deps = { db, now: Date.now, log: silentLog, git } as unknown as Deps
+
+  const add = async (kind: 'user' | 'organization', login: string) => (await accountInsert(db, { kind, login, createdAt: 1 }))?.id ?? 0
+  const acme = await add('organization', 'acme')
+  const repository = async (name: string, visibility: 'private' | 'public') =>
+    (await repositoryInsert(db, { ownerId: acme, name, description: null, visibility, defaultBranch: 'main', createdAt: 1 })) ?? 0
+  const [rocket, open] = [await repository('rocket', 'private'), await repository('open', 'public')]
+  for (const [login, token] of Object.entries(TOKENS)) {
+    const userId = await add('user', login)
+    const rest = { assignmentId: null, name: '', scopes: ['repo'], expiresAt: null, createdAt: 1 }
+    await tokenInsert(db, { kind: 'personal', userId, hash: hashSecret(token), ...rest })
+    const permission = login === 'owner' ? 'write' : 'read'
+    if (login === 'stranger') continue
+    for (const repositoryId of [rocket, open]) await collaboratorSet(db, { repositoryId, userId, permission, createdAt: 1 })
+  }
+
+  const app = fastify({ forceCloseConnections: true })
+  await app.register(gitRoom, { deps })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const base = `http://127.0.0.1:${port}`
+  return {
+    app,
+    db,
+    deps,
+    dir,
+    git,
+    rocket,
+    base,
+    /** A clone address with a token in it. */
+    url: (token: string, name = 'rocket') => `http://x-access-token:${token}@127.0.0.1:${port}/acme/${name}`,
+    pushes: (): Promise<Push[]> => pushesAfter(db, { repositoryId: rocket, id: 0 }, 100),
+    async [Symbol.asyncDispose]() {
+      await app.close()
+      await db.destroy()
+      await database[Symbol.asyncDispose]()
+      repos[Symbol.dispose]()
+    },
+  }
+}
+type Server = Awaited<ReturnType<typeof startGitServer>>
+
+/** A work tree `w` with one commit, pushed to main. */
+async function pushFirst(server: Server, client: GitClient, name = 'rocket'): Promise<string> {
+  await client.git('', 'init', '--quiet', 'w')
+  const sha = await client.commit('w', 'first', { 'README.md': '# rocket\n' })
+  await client.git('w', 'remote', 'add', 'origin', server.url(TOKENS.owner, name))
+  await client.git('w', 'push', '--quiet', 'origin', 'HEAD:main')
+  return sha
+}
+
+test('what a writer pushes, a reader clones, with and without .git', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+
+  const sha = await pushFirst(server, client)
+  await client.git('', 'clone', '--quiet', server.url(TOKENS.reader), 'a')
+  await client.git('', 'clone', '--quiet', `${server.url(TOKENS.reader)}.git`, 'b')
+
+  expect(await client.git('a', 'rev-parse', 'HEAD')).toBe(sha)
+  expect(await client.git('b', 'rev-parse', 'HEAD')).toBe(sha)
+  const [push] = await server.pushes()
+  expect(push).toMatchObject({ state: 'settled', updates: [{ ref: 'refs/heads/main', after: sha, before: '0'.repeat(40) }] })
+  expect((await repositoryById(server.db, server.rocket))?.pushedAt).toBeGreaterThan(1)
+})
+
+test('the first branch of an empty repository becomes its default', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  await client.git('', 'init', '--quiet', 'w')
+  const sha = await client.commit('w', 'first', { a: '1' })
+
+  await client.git('w', 'push', '--quiet', server.url(TOKENS.owner), 'HEAD:trunk')
+
+  expect((await repositoryById(server.db, server.rocket))?.defaultBranch).toBe('trunk')
+  await client.git('', 'clone', '--quiet', server.url(TOKENS.reader), 'a')
+  expect(await client.git('a', 'rev-parse', 'HEAD')).toBe(sha)
+  expect(await client.git('a', 'rev-parse', '--abbrev-ref', 'HEAD')).toBe('trunk')
+})
+
+test('checkout fetches one commit by id, shallow, partial, and the header of its token in any case', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  const first = await pushFirst(server, client)
+  await client.commit('w', 'second', { b: '2' })
+  await client.git('w', 'push', '--quiet', 'origin', 'HEAD:main')
+  await client.git('', 'init', '--quiet', 'c')
+  const basic = Buffer.from(`x-access-token:${TOKENS.reader}`).toString('base64')
+  await client.git('c', 'config', `http.${server.base}/.extraheader`, `AUTHORIZATION: basic ${basic}`)
+  await client.git('c', 'remote', 'add', 'origin', `${server.base}/acme/rocket`)
+
+  const refspec = `+${first}:refs/remotes/origin/main`
+  await client.git('c', '-c', 'protocol.version=2', 'fetch', '--no-tags', '--depth=1', '--filter=blob:none', 'origin', refspec)
+
+  expect(await client.git('c', 'rev-list', '--all')).toBe(first)
+  expect(await client.git('c', 'rev-list', '--objects', '--missing=print', first)).toContain('?')
+  await client.git('c', 'checkout', '--quiet', first)
+})
+
+test('a reader who pushes is told why not, and nothing is recorded', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  await pushFirst(server, client)
+  await client.commit('w', 'second', {})
+
+  const { code, stderr } = await client.run('w', 'push', server.url(TOKENS.reader), 'HEAD:main')
+
+  expect(code).not.toBe(0)
+  expect(stderr).toContain('The token of reader may read this repository, but not push to it.')
+  expect(stderr).toContain('403')
+  expect(await server.pushes()).toHaveLength(1)
+})
+
+test('anonymous readers are asked to sign in, but for public repositories', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  await pushFirst(server, client, 'open')
+  const ask = (name: string, service = 'git-upload-pack') => fetch(`${server.base}/acme/${name}/info/refs?service=${service}`)
+
+  for (const answer of [await ask('rocket'), await ask('absent'), await ask('open', 'git-receive-pack')]) {
+    expect(answer.status).toBe(401)
+    expect(answer.headers.get('www-authenticate')).toBe('Basic realm="Fleetfoot"')
+  }
+  expect((await ask('open')).status).toBe(200)
+  await client.git('', 'clone', '--quiet', `${server.base}/acme/open`, 'a')
+})
+
+test('a bad token is refused on public repositories too; what may not be seen is not found', async () => {
+  await using server = await startGitServer()
+  const ask = (name: string, authorization: string) =>
+    fetch(`${server.base}/acme/${name}/info/refs?service=git-upload-pack`, { headers: { authorization } })
+
+  const bad = await ask('open', 'Bearer ghp_wrong')
+  expect(bad.status).toBe(401)
+  expect(await bad.text()).toBe('Bad credentials\n')
+  const hidden = await ask('rocket', `token ${TOKENS.stranger}`)
+  expect(hidden.status).toBe(404)
+  expect(await hidden.text()).toBe('Repository not found.\n')
+  expect((await ask('rocket', `Basic ${Buffer.from(`${TOKENS.reader}:x-oauth-basic`).toString('base64')}`)).status).toBe(200)
+})
+
+test('refs that are ours cannot be pushed, and nothing of that push is taken', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  const sha = await pushFirst(server, client)
+
+  for (const ref of ['refs/pull/1/head', 'refs/fleetfoot/x', 'refs/notes/commits']) {
+    const { code, stderr } = await client.run('w', 'push', 'origin', `HEAD:${ref}`)
+    expect(code, ref).not.toBe(0)
+    expect(stderr).toMatch(/hidden ref|can be pushed|cannot be pushed/)
+  }
+  const mixed = await client.run('w', 'push', 'origin', 'HEAD:refs/heads/fine', 'HEAD:refs/notes/commits')
+  expect(mixed.code).not.toBe(0)
+  expect(mixed.stderr).toContain('remote: refs/notes/commits cannot be pushed')
+  expect(await server.git.refs(server.rocket)).toEqual([{ name: 'refs/heads/main', sha, commitSha: sha }])
+})
+
+test('pull request refs can be fetched, our own cannot be seen', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  const sha = await pushFirst(server, client)
+  const bare = path.join(server.dir, '0', `${server.rocket}.git`)
+  await client.git('', '--git-dir', bare, 'update-ref', 'refs/pull/7/merge', sha)
+  await client.git('', '--git-dir', bare, 'update-ref', 'refs/fleetfoot/x', sha)
+
+  const listed = await client.git('w', 'ls-remote', server.url(TOKENS.reader))
+
+  expect(listed).toContain('refs/pull/7/merge')
+  expect(listed).not.toContain('refs/fleetfoot')
+})
+
+test('branches and tags are made, moved backwards and deleted', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  const first = await pushFirst(server, client)
+  await client.commit('w', 'second', { b: '2' })
+  await client.git('w', 'tag', '--annotate', '--message', 'one', 'v1')
+
+  await client.git('w', 'push', '--quiet', 'origin', 'HEAD:main', 'HEAD:side', 'v1')
+  await client.git('w', 'push', '--quiet', '--force', 'origin', `${first}:main`)
+  await client.git('w', 'push', '--quiet', 'origin', ':side', ':v1')
+
+  expect((await server.git.refs(server.rocket)).map(({ name, sha }) => [name, sha])).toEqual([['refs/heads/main', first]])
+  expect((await server.pushes()).map(({ state }) => state)).toEqual(['settled', 'settled', 'settled', 'settled'])
+})
+
+test('a push that git refuses is closed, and is not the last one', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  const sha = await pushFirst(server, client)
+  await client.git('w', 'push', '--quiet', 'origin', 'HEAD:side')
+
+  // A branch cannot lie in the folder of another.
+  const { code } = await client.run('w', 'push', 'origin', 'HEAD:refs/heads/side/below')
+  expect(code).not.toBe(0)
+  await expect.poll(async () => (await server.pushes()).at(-1)?.state).toBe('refused')
+
+  await client.git('w', 'push', '--quiet', 'origin', 'HEAD:other')
+  expect(await server.git.resolve(server.rocket, 'other')).toBe(sha)
+})
+
+test('a body that breaks off is an error of that push only', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  const sha = await pushFirst(server, client)
+  const command = `${sha} ${'1'.repeat(40)} refs/heads/main\0 report-status side-band-64k`
+  const line = `${(command.length + 4).toString(16).padStart(4, '0')}${command}0000PACK\0\0\0\u0002\0\0\0\u0003abc`
+  const send = (body: string, length: number, cut: boolean) =>
+    new Promise<string>((resolve) => {
+      const headers = {
+        authorization: `token ${TOKENS.owner}`,
+        'content-type': 'application/x-git-receive-pack-request',
+        'content-length': length,
+      }
+      const request = httpRequest(`${server.base}/acme/rocket/git-receive-pack`, { method: 'POST', headers }, (response) => {
+        let text = ''
+        response.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')))
+        response.on('close', () => resolve(text))
+      })
+      request.on('error', () => resolve('broken'))
+      request.write(Buffer.from(body, 'latin1'), () => {
+        if (cut) request.destroy()
+      })
+      if (!cut) request.end()
+    })
+
+  expect(await send(line, line.length, false)).toContain('unpack')
+  expect(await send(line, 100_000, true)).toBe('broken')
+
+  await client.commit('w', 'second', { b: '2' })
+  await client.git('w', 'push', '--quiet', 'origin', 'HEAD:main')
+  const objects = path.join(server.dir, '0', `${server.rocket}.git`, 'objects')
+  await expect.poll(() => readdirSync(objects).filter((name) => name.startsWith('tmp_') || name.startsWith('incoming'))).toEqual([])
+})
+
+test('60 MB stream through, and more than is allowed is refused', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  await pushFirst(server, client)
+  await client.git('w', 'config', 'core.compression', '0')
+
+  await client.commit('w', 'large', { large: randomBytes(60 * 1024 * 1024) })
+  const began = process.memoryUsage().rss
+  await client.git('w', 'push', '--quiet', 'origin', 'HEAD:main')
+  expect(process.memoryUsage().rss - began).toBeLessThan(50 * 1024 * 1024)
+
+  await client.commit('w', 'larger', { larger: randomBytes(101 * 1024 * 1024) })
+  const { code, stderr } = await client.run('w', 'push', 'origin', 'HEAD:main')
+  expect(code).not.toBe(0)
+  expect(stderr).toContain('exceeds maximum allowed size')
+})
+
+test('of two pushes to one branch one wins; two branches do not mind each other', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  await pushFirst(server, client)
+  for (const name of ['a', 'b']) {
+    await client.git('', 'clone', '--quiet', server.url(TOKENS.owner), name)
+    await client.commit(name, name, { [name]: name })
+  }
+
+  const same = await Promise.all(['a', 'b'].map((name) => client.run(name, 'push', 'origin', 'HEAD:main')))
+  expect(same.filter(({ code }) => code === 0)).toHaveLength(1)
+  const different = await Promise.all(['a', 'b'].map((name) => client.run(name, 'push', 'origin', `HEAD:${name}`)))
+  expect(different.map(({ code }) => code)).toEqual([0, 0])
+
+  await expect.poll(async () => (await server.pushes()).filter(({ state }) => state === 'received')).toEqual([])
+  const settled = (await server.pushes()).filter(({ state }) => state === 'settled')
+  expect(settled.flatMap(({ updates }) => updates.map(({ ref }) => ref)).sort()).toEqual([
+    'refs/heads/a',
+    'refs/heads/b',
+    'refs/heads/main',
+    'refs/heads/main',
+  ])
+})
+
+test('paths that lead elsewhere are not found', async () => {
+  await using server = await startGitServer()
+  const ask = async (suffix: string, init: RequestInit = {}) => {
+    const headers = { authorization: `token ${TOKENS.owner}`, ...(init.headers as Record<string, string>) }
+    return (await fetch(`${server.base}${suffix}`, { ...init, headers })).status
+  }
+
+  expect(await ask('/acme/..%2f../info/refs?service=git-upload-pack')).toBe(404)
+  expect(await ask('/acme/rocket%00/info/refs?service=git-upload-pack')).toBe(404)
+  expect(await ask('/%2e%2e%2f/rocket/info/refs?service=git-upload-pack')).toBe(404)
+  expect(await ask('/acme/rocket/info/refs')).toBe(404)
+  expect(await ask('/acme/rocket/HEAD')).toBe(404)
+  expect(await ask('/acme/rocket/objects/info/packs')).toBe(404)
+  expect(await ask('/acme/rocket/info/refs?service=git-evil')).toBe(403)
+  const post = { method: 'POST', headers: { 'content-type': 'text/plain' }, body: '0000' }
+  expect(await ask('/acme/rocket/git-upload-pack', post)).toBe(415)
+  expect(await ask('/acme/rocket/git-receive-pack', post)).toBe(415)
+})
+
+test('when the database is away a push is refused with 503', async () => {
+  await using server = await startGitServer()
+  await server.db.schema.dropTable('token').execute()
+
+  const headers = { authorization: `token ${TOKENS.owner}` }
+  const answer = await fetch(`${server.base}/acme/rocket/info/refs?service=git-upload-pack`, { headers })
+
+  expect(answer.status).toBe(503)
+})
+
+test('a push is not lost when it cannot be recorded or settled', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  const sha = await pushFirst(server, client)
+  const { git } = server.deps
+  const head = git.head.bind(git)
+
+  git.head = () => Promise.reject(new Error('away'))
+  const outcome = await client.run('w', 'push', 'origin', 'HEAD:later')
+  git.head = head
+
+  expect(outcome.code).toBe(0)
+  expect(outcome.stderr).toContain('remote: Your commits are stored; their workflow runs will follow.')
+  const push = (await server.pushes()).at(-1)
+  expect(push).toMatchObject({ state: 'received', updates: [{ ref: 'refs/heads/later', after: sha }] })
+  expect(await pushById(server.db, push?.id ?? 0)).toEqual(push)
+})
+
+test('a renamed repository answers to its former name', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  const sha = await pushFirst(server, client)
+  await repositoryUpdate(server.db, server.rocket, { name: 'falcon', updatedAt: 2 })
+  const { owner } = (await repositoryById(server.db, server.rocket)) ?? { owner: { id: 0 } }
+  await formerRepositorySet(server.db, { ownerId: owner.id, name: 'rocket', repositoryId: server.rocket })
+
+  expect(await client.git('w', 'ls-remote', 'origin', 'main')).toContain(sha)
+  expect((await fetch(`${server.base}/acme/rocket/info/refs?service=git-upload-pack`)).status).toBe(401)
+})
