@@ -94,7 +94,10 @@ export interface LogRow {
   stepId: string
   assignmentId: number
   blobKey: string
+  /** As the runner counts. */
   lineCount: number
+  /** Those that never came: a block was sent while no node served. */
+  missingLines: number
   uploadedAt: number
 }
 
@@ -185,6 +188,7 @@ export interface BlobRow {
   key: string
   kind: 'block' | 'append'
   size: number
+  lines: number
   blocks: number
   sealedAt: number | null
   contentType: string | null
@@ -210,25 +214,40 @@ export async function blobSeal(db: Db, key: string, size: number, now: number): 
   await db.deleteFrom('blobBlock').where('blobKey', '=', key).execute()
 }
 
-/** Puts a block at the end. `offset` is where it begins; undefined when the place was taken meanwhile. */
-export async function blobBlockInsert(
-  db: Db,
-  block: { blobKey: string; number: number; requestId: string; size: number },
-): Promise<boolean> {
+export interface BlockRow {
+  number: number
+  requestId: string
+  part: string
+  size: number
+  lines: number
+}
+
+/** Puts a block at the end; false when its place was taken meanwhile. Call it in a transaction. */
+export async function blobBlockInsert(db: Db, blobKey: string, block: BlockRow): Promise<boolean> {
   const result = await db
     .insertInto('blobBlock')
-    .values(block)
+    .values({ blobKey, ...block })
     .onConflict((c) => c.doNothing())
     .executeTakeFirst()
   if ((result.numInsertedOrUpdatedRows ?? 0n) === 0n) return false
   await db
     .updateTable('blob')
-    .set((eb) => ({ size: eb('size', '+', block.size), blocks: eb('blocks', '+', 1) }))
-    .where('key', '=', block.blobKey)
+    .set((eb) => ({ size: eb('size', '+', block.size), lines: eb('lines', '+', block.lines), blocks: eb('blocks', '+', 1) }))
+    .where('key', '=', blobKey)
     .execute()
   return true
 }
 
-export async function blobBlocks(db: Db, key: string): Promise<{ number: number; requestId: string; size: number }[]> {
-  return db.selectFrom('blobBlock').select(['number', 'requestId', 'size']).where('blobKey', '=', key).orderBy('number').execute()
+export async function blobBlocks(db: Db, key: string): Promise<BlockRow[]> {
+  return db
+    .selectFrom('blobBlock')
+    .select(['number', 'requestId', 'part', 'size', 'lines'])
+    .where('blobKey', '=', key)
+    .orderBy('number')
+    .execute()
+}
+
+export async function blobDelete(db: Db, key: string): Promise<void> {
+  await db.deleteFrom('blobBlock').where('blobKey', '=', key).execute()
+  await db.deleteFrom('blob').where('key', '=', key).execute()
 }

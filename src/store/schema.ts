@@ -235,18 +235,19 @@ export interface Schema {
     rawDetails: string | null
   }
   stepSummary: { jobId: number; stepId: string; blobKey: string; size: number; uploadedAt: number }
-  log: { jobId: number; stepId: string; assignmentId: number; blobKey: string; lineCount: number; uploadedAt: number }
+  log: { jobId: number; stepId: string; assignmentId: number; blobKey: string; lineCount: number; missingLines: number; uploadedAt: number }
   logChunk: { jobId: number; seq: number; assignmentId: number; stepId: string; startLine: number; lines: string; createdAt: number }
   blob: {
     key: string
     kind: 'block' | 'append'
     size: number
+    lines: number
     blocks: number
     sealedAt: number | null
     contentType: string | null
     createdAt: number
   }
-  blobBlock: { blobKey: string; number: number; requestId: string; size: number }
+  blobBlock: { blobKey: string; number: number; requestId: string; part: string; size: number; lines: number }
 
   event: {
     id: Generated<number>

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { Transform, type Readable } from 'node:stream'
+import { pipeline, Transform, type Readable, type TransformCallback } from 'node:stream'
 import { AppError } from '../../model/errors.ts'
 import { blobBlockInsert, blobBlocks, blobGet, blobInsert, blobSeal } from '../../store/logs.ts'
 import type { Deps } from '../deps.ts'
@@ -19,9 +19,19 @@ async function requireSpace({ blobs }: ObjectDeps): Promise<void> {
 /** Writes a whole object at once. A repeat of the same upload is fine: the answer to the first may have been lost. */
 export async function putObject(deps: ObjectDeps, key: string, body: Readable, contentType: string | undefined): Promise<void> {
   await requireSpace(deps)
-  const size = await deps.blobs.put(key, body.pipe(withoutMark()))
+  const text = new TextCleaner()
+  const size = await deps.blobs.put(key, through(body, text))
   const at = deps.now()
-  await blobInsert(deps.db, { key, kind: 'block', size, blocks: 0, sealedAt: at, contentType: contentType ?? null, createdAt: at })
+  await blobInsert(deps.db, {
+    key,
+    kind: 'block',
+    size,
+    lines: text.lines,
+    blocks: 0,
+    sealedAt: at,
+    contentType: contentType ?? null,
+    createdAt: at,
+  })
 }
 
 /** Makes an object that is appended to. One that is there already is fine, when nothing was sealed. */
@@ -31,6 +41,7 @@ export async function createAppendObject(deps: ObjectDeps, key: string, contentT
     key,
     kind: 'append',
     size: 0,
+    lines: 0,
     blocks: 0,
     sealedAt: null,
     contentType: contentType ?? null,
@@ -54,7 +65,8 @@ export async function appendBlock(
   await requireSpace(deps)
   const id = requestId ?? randomUUID()
   const part = `${key}.parts/${randomUUID()}`
-  const size = await blobs.put(part, body.pipe(withoutMark()))
+  const text = new TextCleaner()
+  const size = await blobs.put(part, through(body, text))
   for (;;) {
     const blob = await blobGet(db, key)
     if (!blob || blob.kind !== 'append' || blob.sealedAt !== null) {
@@ -62,14 +74,13 @@ export async function appendBlock(
       throw conflict('The object takes no more blocks')
     }
     const blocks = await blobBlocks(db, key)
-    const before = blocks.findIndex((block) => block.requestId.startsWith(`${id} `))
+    const before = blocks.findIndex((block) => block.requestId === id)
     if (before >= 0) {
       await blobs.delete(part)
       return { offset: blocks.slice(0, before).reduce((sum, block) => sum + block.size, 0), blocks: blocks.length }
     }
-    const number = blocks.length + 1
-    const placed = await db.transaction().execute((tx) => blobBlockInsert(tx, { blobKey: key, number, requestId: `${id} ${part}`, size }))
-    if (placed) return { offset: blob.size, blocks: number }
+    const block = { number: blocks.length + 1, requestId: id, part, size, lines: text.lines }
+    if (await db.transaction().execute((tx) => blobBlockInsert(tx, key, block))) return { offset: blob.size, blocks: block.number }
   }
 }
 
@@ -85,7 +96,7 @@ export async function sealObject({ db, blobs, now }: ObjectDeps, key: string): P
 }
 
 async function partsOf(db: Deps['db'], key: string): Promise<string[]> {
-  return (await blobBlocks(db, key)).map(({ requestId }) => requestId.split(' ')[1] ?? '')
+  return (await blobBlocks(db, key)).map(({ part }) => part)
 }
 
 /** The bytes of an object, or of its blocks so far; undefined when there is none. */
@@ -107,22 +118,37 @@ export async function readObject(
   return { size: blob.size, contentType: blob.contentType, sealed: isWhole, open }
 }
 
-/** Every block of the runner's logs begins with a byte-order mark (runner-protocol.md 7.3): dropped, or it ends up within the text. */
-function withoutMark(): Transform {
-  let head: Buffer | undefined = Buffer.alloc(0)
-  return new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      if (head === undefined) return done(null, chunk)
-      head = Buffer.concat([head, chunk])
-      if (head.length < 3) return done()
-      const rest = stripMark(head)
-      head = undefined
-      return done(null, rest)
-    },
-    flush(done) {
-      done(null, head === undefined || head.length === 0 ? undefined : stripMark(head))
-    },
-  })
+/** Sends a stream through another; a failure of either ends both. */
+function through(body: Readable, transform: Transform): Transform {
+  pipeline(body, transform, () => {})
+  return transform
+}
+
+/**
+ * Drops the byte-order mark that every block of the runner's logs begins with (runner-protocol.md 7.3), or it ends up within the text, and
+ * counts lines.
+ */
+class TextCleaner extends Transform {
+  lines = 0
+  #head: Buffer | undefined = Buffer.alloc(0)
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    if (this.#head === undefined) return done(null, this.#counted(chunk))
+    this.#head = Buffer.concat([this.#head, chunk])
+    if (this.#head.length < 3) return done()
+    const rest = stripMark(this.#head)
+    this.#head = undefined
+    return done(null, this.#counted(rest))
+  }
+
+  override _flush(done: TransformCallback): void {
+    done(null, this.#head === undefined || this.#head.length === 0 ? undefined : this.#counted(stripMark(this.#head)))
+  }
+
+  #counted(bytes: Buffer): Buffer {
+    for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, at + 1)) this.lines++
+    return bytes
+  }
 }
 
 function stripMark(bytes: Buffer): Buffer {

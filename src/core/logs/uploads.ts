@@ -52,7 +52,8 @@ export async function finishLog(
   const blob = await blobGet(db, blobKey)
   // The runner says so also when its upload failed (runner-protocol.md 7.4): then what the live lines hold is shown.
   if (!blob) return
-  await logSet(db, { jobId: assignment.jobId, stepId, assignmentId: assignment.id, blobKey, lineCount, uploadedAt: now() })
+  const missingLines = Math.max(0, lineCount - blob.lines)
+  await logSet(db, { jobId: assignment.jobId, stepId, assignmentId: assignment.id, blobKey, lineCount, missingLines, uploadedAt: now() })
   signals.send('job', assignment.jobId)
 }
 

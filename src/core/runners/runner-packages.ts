@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { Transform, type Readable } from 'node:stream'
+import { pipeline, Transform, type Readable } from 'node:stream'
 import { needs, type Actor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import { eventInsert } from '../../store/events.ts'
@@ -71,9 +71,11 @@ export async function addRunnerPackage(
       done(null, chunk)
     },
   })
-  body.on('error', (error) => hashing.destroy(error))
   const blobKey = `packages/${randomUUID()}`
-  const size = await blobs.put(blobKey, body.pipe(hashing))
+  const size = await blobs.put(
+    blobKey,
+    pipeline(body, hashing, () => {}),
+  )
   if (size === 0) {
     await blobs.delete(blobKey)
     throw new AppError('invalid', 'The file is empty')

@@ -11,7 +11,7 @@ import { AppError } from '../../model/errors.ts'
 import { unsupportedAccept, unsupportedVersion, useGitHubErrors } from './errors.ts'
 import type { RateLimits } from './rate-limits.ts'
 
-export type RestDeps = Deps & { jitKeys: KeyPool; dispatcher: Dispatcher; book: AddressBook; rateLimits: RateLimits }
+export type RestDeps = Deps & { jitKeys: KeyPool; dispatcher: Dispatcher; book: AddressBook; rateLimits: RateLimits; shutdown: AbortSignal }
 
 /** The version of GitHub Enterprise Server whose description we serve. */
 export const ENTERPRISE_VERSION = '3.19.0'

@@ -312,16 +312,26 @@ export async function up(tools: MigrationTools): Promise<void> {
   )
   await index('annotation_job', 'annotation', ['jobId', 'id'])
   await table('stepSummary', ['jobId:int', 'stepId:text', 'blobKey:text', 'size:int', 'uploadedAt:int'], { key: ['jobId', 'stepId'] })
-  await table('log', ['jobId:int', 'stepId:text', 'assignmentId:int', 'blobKey:text', 'lineCount:int', 'uploadedAt:int'], {
-    key: ['jobId', 'stepId'],
-  })
+  await table(
+    'log',
+    ['jobId:int', 'stepId:text', 'assignmentId:int', 'blobKey:text', 'lineCount:int', 'missingLines:int', 'uploadedAt:int'],
+    {
+      key: ['jobId', 'stepId'],
+    },
+  )
   await table('logChunk', ['jobId:int', 'seq:int', 'assignmentId:int', 'stepId:text', 'startLine:int', 'lines:text', 'createdAt:int'], {
     key: ['jobId', 'seq'],
   })
-  await table('blob', ['key:text', 'kind:text', 'size:int', 'blocks:int', 'sealedAt:int?', 'contentType:text?', 'createdAt:int'], {
-    key: ['key'],
+  await table(
+    'blob',
+    ['key:text', 'kind:text', 'size:int', 'lines:int', 'blocks:int', 'sealedAt:int?', 'contentType:text?', 'createdAt:int'],
+    {
+      key: ['key'],
+    },
+  )
+  await table('blobBlock', ['blobKey:text', 'number:int', 'requestId:text', 'part:text', 'size:int', 'lines:int'], {
+    key: ['blobKey', 'number'],
   })
-  await table('blobBlock', ['blobKey:text', 'number:int', 'requestId:text', 'size:int'], { key: ['blobKey', 'number'] })
 
   await table(
     'event',

@@ -1,0 +1,82 @@
+import type { Repository } from '../../model/account.ts'
+import type { ScopeRef } from '../../model/access.ts'
+import { labelSet, type Job } from '../../model/job.ts'
+import { isOnline } from '../../model/runner.ts'
+import type { Times } from '../../model/times.ts'
+import { enterpriseGet } from '../../store/accounts.ts'
+import { candidatesFor, type Candidate } from '../../store/runners.ts'
+import type { Deps } from '../deps.ts'
+
+/** Beyond this many the numbers no longer help. */
+const COUNTED_AT_MOST = 1000
+
+export interface Waiting {
+  reason: string
+  since: number
+}
+
+/**
+ * Why a job waits, in words for the person who wonders, and since when; undefined when it does not wait. Asked when a job is shown, never
+ * stored: it is about the runners of this moment.
+ */
+export async function waitingReason(
+  deps: Pick<Deps, 'db' | 'now' | 'times'>,
+  repository: Repository,
+  job: Job,
+  openNeeds: string[],
+): Promise<Waiting | undefined> {
+  if (job.status === 'pending') return { reason: needsText(openNeeds), since: job.createdAt }
+  if (job.status === 'assigned')
+    return { reason: `given to runner ${job.runnerName ?? ''}, which is about to start it`, since: job.queuedAt ?? job.createdAt }
+  if (job.status !== 'queued') return undefined
+  return { reason: await queuedText(deps, repository, job), since: job.queuedAt ?? job.createdAt }
+}
+
+function needsText(open: string[]): string {
+  if (open.length === 0) return 'about to be decided'
+  return `waits for ${open.length === 1 ? 'job' : 'jobs'} ${open.join(', ')}`
+}
+
+async function queuedText({ db, now, times }: Pick<Deps, 'db' | 'now' | 'times'>, repository: Repository, job: Job): Promise<string> {
+  const enterprise = await enterpriseGet(db)
+  const scopes: ScopeRef[] = [
+    { kind: 'repository', id: repository.id },
+    { kind: 'organization', id: repository.owner.id },
+    { kind: 'enterprise', id: enterprise.id },
+  ]
+  const labels = labelSet(job.labels)
+  const { matching, labelsSomewhere, any } = await candidatesFor(db, scopes, labels, COUNTED_AT_MOST)
+  if (matching.length === 0) return nobodyText(labels, labelsSomewhere, any)
+
+  const inGroup = matching.filter(({ groupName }) => job.groupName === null || groupName.toLowerCase() === job.groupName)
+  if (inGroup.length === 0) return `no runner with these labels is in the group ${job.groupName ?? ''}`
+  const allowed = repository.visibility === 'public' ? inGroup.filter(({ allowsPublic }) => allowsPublic) : inGroup
+  if (allowed.length === 0) {
+    const groups = [...new Set(inGroup.map(({ groupName }) => groupName))].join(', ')
+    return `${count(inGroup.length)}, but the runner group ${groups} does not allow public repositories`
+  }
+  return stateText(allowed, now(), times)
+}
+
+function nobodyText(labels: string[], somewhere: Set<string>, any: boolean): string {
+  if (!any) return 'no runner is registered for this repository, its organization or the enterprise'
+  const missing = labels.filter((label) => !somewhere.has(label))
+  if (missing.length === 1) return `no runner has the label ${missing[0] ?? ''}`
+  if (missing.length > 1) return `no runner has the labels ${missing.join(', ')}`
+  return `no runner has all of the labels ${labels.join(', ')}`
+}
+
+function stateText(runners: Candidate[], now: number, times: Times): string {
+  const busy = runners.filter((runner) => runner.busy).length
+  const offline = runners.filter((runner) => !runner.busy && !isOnline(runner, now, times)).length
+  const idle = runners.length - busy - offline
+  const total = runners.length
+  if (idle > 0)
+    return `${count(total)}, ${idle === total ? (total === 1 ? 'idle' : `${all(total)} idle`) : `${idle} idle`}: about to be given out`
+  if (busy === total) return `${count(total)}, ${total === 1 ? 'busy' : `${all(total)} busy`}`
+  if (offline === total) return `${count(total)}, ${total === 1 ? 'offline' : `${all(total)} offline`}`
+  return `${count(total)}, ${busy} busy and ${offline} offline`
+}
+
+const count = (runners: number) => (runners === 1 ? '1 runner matches' : `${runners} runners match`)
+const all = (runners: number) => (runners === 2 ? 'both' : 'all')

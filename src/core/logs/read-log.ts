@@ -1,0 +1,155 @@
+import type { Chunk, LogRow } from '../../store/logs.ts'
+import { chunksAfter, logGet, logsOfJob, stepReportGet } from '../../store/logs.ts'
+import type { Deps } from '../deps.ts'
+import { readObject } from './objects.ts'
+
+type ReadDeps = Pick<Deps, 'db' | 'blobs'>
+
+const CHUNKS_READ = 500
+
+/** The name of a step's file in the zip of a run's logs, and its text. */
+export interface StepLog {
+  number: number
+  name: string
+  text: () => AsyncIterable<Buffer>
+}
+
+/**
+ * The log of a job as text with a timestamp at the head of each line: the uploaded one where it is whole; else put together from the logs
+ * of the steps, what is missing of those from the live lines, and what is missing there as a marked gap. Undefined when there is nothing.
+ */
+export async function readJobLog(deps: ReadDeps, jobId: number): Promise<AsyncIterable<Buffer> | undefined> {
+  const whole = await logGet(deps.db, jobId, '')
+  if (whole?.missingLines === 0) {
+    const object = await readObject(deps, whole.blobKey)
+    if (object) return object.open()
+  }
+  const steps = await readStepLogs(deps, jobId)
+  if (steps.length === 0) return undefined
+  return (async function* () {
+    for (const step of steps) yield* step.text()
+  })()
+}
+
+/** The logs of a job's steps that have one, in their order. */
+export async function readStepLogs(deps: ReadDeps, jobId: number): Promise<StepLog[]> {
+  const report = await stepReportGet(deps.db, jobId)
+  const logs = new Map((await logsOfJob(deps.db, jobId)).map((log) => [log.stepId, log]))
+  const chunks = await chunksByStep(deps, jobId)
+  const known = (report?.steps ?? []).map(({ externalId, number, name }) => ({ externalId, number, name }))
+  const ids = new Set(known.map(({ externalId }) => externalId))
+  // Steps that spoke before any report of them came.
+  for (const stepId of chunks.keys()) if (!ids.has(stepId)) known.push({ externalId: stepId, number: known.length + 1, name: 'step' })
+  return known
+    .filter(({ externalId }) => logs.has(externalId) || chunks.has(externalId))
+    .map(({ externalId, number, name }) => ({
+      number,
+      name,
+      text: () => stepText(deps, logs.get(externalId), chunks.get(externalId) ?? []),
+    }))
+}
+
+async function chunksByStep({ db }: ReadDeps, jobId: number): Promise<Map<string, Chunk[]>> {
+  const byStep = new Map<string, Chunk[]>()
+  let after = 0
+  for (;;) {
+    const chunks = await chunksAfter(db, jobId, after, CHUNKS_READ)
+    for (const chunk of chunks) {
+      after = chunk.seq
+      const list = byStep.get(chunk.stepId)
+      if (list) list.push(chunk)
+      else byStep.set(chunk.stepId, [chunk])
+    }
+    if (chunks.length < CHUNKS_READ) return byStep
+  }
+}
+
+async function* stepText(deps: ReadDeps, log: LogRow | undefined, chunks: Chunk[]): AsyncIterable<Buffer> {
+  const object = log && (await readObject(deps, log.blobKey))
+  if (!log || !object) {
+    yield Buffer.from(fromLiveLines(liveLines(chunks), 1, undefined))
+    return
+  }
+  if (log.missingLines === 0) {
+    yield* object.open()
+    return
+  }
+  const parts: Buffer[] = []
+  for await (const part of object.open()) parts.push(part)
+  yield Buffer.from(mend(Buffer.concat(parts).toString('utf8'), log.missingLines, liveLines(chunks)))
+}
+
+interface LiveLine {
+  text: string
+  at: number
+}
+
+/** Live lines by their number in the step's log. */
+function liveLines(chunks: Chunk[]): Map<number, LiveLine> {
+  const lines = new Map<number, LiveLine>()
+  for (const { startLine, lines: texts, createdAt } of chunks) {
+    for (const [index, text] of texts.entries()) lines.set(startLine + index, { text, at: createdAt })
+  }
+  return lines
+}
+
+/** The feed cuts lines at this many characters and adds dots (runner-protocol.md 7.5). */
+const FEED_CUT = 1024
+
+/**
+ * Puts the missing lines of an uploaded log where they belong: at the first line from which on the live lines fit only with the missing
+ * number of lines in between; at the end when none tells.
+ */
+export function mend(uploaded: string, missing: number, live: ReadonlyMap<number, LiveLine>): string {
+  const lines = uploaded.split('\n')
+  if (lines.at(-1) === '') lines.pop()
+  const fits = (line: string | undefined, number: number) => {
+    const known = live.get(number)
+    return known === undefined || line === undefined ? undefined : isSame(line.slice(line.indexOf(' ') + 1), known.text)
+  }
+  let at = lines.length
+  for (let i = 0; i < lines.length; i++) {
+    if (fits(lines[i], i + 1) === false && fits(lines[i], i + 1 + missing) !== false) {
+      at = i
+      break
+    }
+  }
+  // Lines before that the feed did not bring may lie on either side; those that fit only after the gap are after it.
+  const gap = fromLiveLines(live, at + 1, at + missing)
+  return `${[...lines.slice(0, at), ...gap.split('\n').slice(0, -1), ...lines.slice(at)].join('\n')}\n`
+}
+
+function isSame(uploaded: string, live: string): boolean {
+  return uploaded === live || (live.length > FEED_CUT && live.endsWith('...') && uploaded.startsWith(live.slice(0, -3)))
+}
+
+/** Live lines from `first` to `last` as log text; a run of numbers that never came is one marked line. */
+export function fromLiveLines(live: ReadonlyMap<number, LiveLine>, first: number, last: number | undefined): string {
+  const end = last ?? Math.max(0, ...live.keys())
+  const texts: string[] = []
+  let lost = 0
+  let at = [...live.values()][0]?.at ?? 0
+  const flush = () => {
+    if (lost > 0)
+      texts.push(
+        `${stamp(at)} ##[warning]${lost === 1 ? 'One line is' : `${lost} lines are`} missing here: the server did not receive them`,
+      )
+    lost = 0
+  }
+  for (let number = first; number <= end; number++) {
+    const line = live.get(number)
+    if (!line) {
+      lost++
+      continue
+    }
+    at = line.at
+    flush()
+    texts.push(`${stamp(at)} ${line.text}`)
+  }
+  flush()
+  return texts.map((text) => `${text}\n`).join('')
+}
+
+function stamp(at: number): string {
+  return new Date(at).toISOString().replace('Z', '0000Z')
+}
