@@ -1,8 +1,10 @@
+import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { fastify } from 'fastify'
 import { expect, test } from 'vitest'
 import { makeTestDatabase } from '../../../test/support/database.ts'
@@ -324,7 +326,7 @@ test('paths that lead elsewhere are not found', async () => {
   expect(await ask('/acme/rocket/git-receive-pack', post)).toBe(415)
 })
 
-test('when the database is away a push is refused with 503', async () => {
+test('when the database is away the answer is 503', async () => {
   await using server = await startGitServer()
   await server.db.schema.dropTable('token').execute()
 
@@ -362,4 +364,115 @@ test('a renamed repository answers to its former name', async () => {
 
   expect(await client.git('w', 'ls-remote', 'origin', 'main')).toContain(sha)
   expect((await fetch(`${server.base}/acme/rocket/info/refs?service=git-upload-pack`)).status).toBe(401)
+})
+
+test('compressed requests and large ones of known length are understood', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  await pushFirst(server, client)
+  const large = await client.commit('w', 'large', { large: randomBytes(3 * 1024 * 1024) })
+  await client.git('w', '-c', 'http.postBuffer=10000000', 'push', '--quiet', 'origin', 'HEAD:main')
+
+  const answer = await fetch(`${server.base}/acme/rocket/git-upload-pack`, {
+    method: 'POST',
+    headers: {
+      authorization: `bearer ${TOKENS.reader}`,
+      'content-type': 'application/x-git-upload-pack-request',
+      'content-encoding': 'gzip',
+      'git-protocol': 'version=2',
+    },
+    body: gzipSync('0014command=ls-refs\n00010009peel\n0000'),
+  })
+
+  expect(answer.headers.get('content-type')).toBe('application/x-git-upload-pack-result')
+  expect(await answer.text()).toContain(`${large} refs/heads/main`)
+})
+
+test('a client that hangs up ends git', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  await pushFirst(server, client)
+  await client.git('w', 'config', 'core.compression', '0')
+  const sha = await client.commit('w', 'large', { large: randomBytes(20 * 1024 * 1024) })
+  await client.git('w', 'push', '--quiet', 'origin', 'HEAD:main')
+  const started: ChildProcess[] = []
+  const { git } = server.deps
+  const startBackend = git.startBackend.bind(git)
+  git.startBackend = async (...args) => {
+    const child = await startBackend(...args)
+    started.push(child)
+    return child
+  }
+
+  const want = `want ${sha} side-band-64k ofs-delta\n`
+  const body = `${(want.length + 4).toString(16).padStart(4, '0')}${want}00000009done\n`
+  const headers = { authorization: `token ${TOKENS.reader}`, 'content-type': 'application/x-git-upload-pack-request' }
+  await new Promise<void>((resolve, reject) => {
+    const request = httpRequest(`${server.base}/acme/rocket/git-upload-pack`, { method: 'POST', headers }, (response) => {
+      response.once('data', () => {
+        request.destroy()
+        resolve()
+      })
+    })
+    request.once('error', reject)
+    request.end(body)
+  })
+
+  expect(started).toHaveLength(1)
+  await expect.poll(() => started[0]?.signalCode).toBe('SIGTERM')
+  await expect.poll(() => started[0]?.stdout?.closed).toBe(true)
+})
+
+const JOB = {
+  runId: 1,
+  attemptId: 1,
+  key: 'build',
+  name: 'build',
+  position: 0,
+  conclusion: null,
+  problem: null,
+  lineId: null,
+  labels: '[]',
+  groupName: null,
+  queuedAt: 1,
+  runnerId: 1,
+  runnerName: null,
+  runnerGroupId: null,
+  runnerGroupName: null,
+  timeoutMs: 1,
+  continueOnError: 0,
+  outputs: null,
+  cancelledAt: null,
+  cancelReason: null,
+  createdAt: 1,
+  startedAt: 1,
+  completedAt: null,
+}
+
+test("a job's token reads its own repository and pushes to none", async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  const sha = await pushFirst(server, client)
+  const job = {
+    ...JOB,
+    status: 'in_progress',
+    assignmentId: 1,
+    repositoryId: server.rocket,
+  } as const
+  const { id: jobId } = await server.db.insertInto('job').values(job).returning('id').executeTakeFirstOrThrow()
+  const ids = { requestId: 'r', sessionId: 's', planId: 'p', timelineId: 't', jobGuid: 'g' }
+  const times = { givenAt: 1, acquiredAt: 1, renewedAt: 1, lastSignAt: 1, cancelSentAt: null, completedAt: null }
+  await server.db
+    .insertInto('assignment')
+    .values({ id: 1, jobId, runnerId: 1, state: 'running', ...ids, ...times })
+    .execute()
+  const rest = { userId: null, name: '', scopes: [], expiresAt: null, createdAt: 1 }
+  await tokenInsert(server.db, { kind: 'job', assignmentId: 1, hash: hashSecret('ghs_job'), ...rest })
+
+  expect(await client.git('w', 'ls-remote', server.url('ghs_job'), 'main')).toContain(sha)
+  const pushed = await client.run('w', 'push', server.url('ghs_job'), 'HEAD:other')
+  expect(pushed.code).not.toBe(0)
+  expect(pushed.stderr).toContain('This token may read this repository, but not push to it.')
+  await server.db.updateTable('job').set({ status: 'completed' }).execute()
+  expect((await client.run('w', 'ls-remote', server.url('ghs_job'))).stderr).toContain('Authentication failed')
 })
