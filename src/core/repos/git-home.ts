@@ -74,10 +74,10 @@ function configuration(hooks: string, maxPushBytes: number): string {
   denyDeleteCurrent = ignore
 [receive "fsck"]
 ${TOLERATED.map((rule) => `  ${rule} = ignore\n`).join('')}[uploadpack]
+  # Not allowRefInWant: git 2.39 sends wanted-refs before shallow-info, and its own shallow clones fail at that.
   allowFilter = true
   allowReachableSHA1InWant = true
   allowAnySHA1InWant = true
-  allowRefInWant = true
 [pack]
   threads = 2
 [user]

@@ -130,6 +130,18 @@ test('checkout fetches one commit by id, shallow, partial, and the header of its
   await client.git('c', 'checkout', '--quiet', first)
 })
 
+test('a shallow clone of a branch has its last commit only', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  await pushFirst(server, client)
+  const second = await client.commit('w', 'second', { b: '2' })
+  await client.git('w', 'push', '--quiet', 'origin', 'HEAD:main')
+
+  await client.git('', 'clone', '--quiet', '--depth=1', '--branch=main', server.url(TOKENS.reader), 'a')
+
+  expect(await client.git('a', 'rev-list', 'HEAD')).toBe(second)
+})
+
 test('a reader who pushes is told why not, and nothing is recorded', async () => {
   await using server = await startGitServer()
   using client = makeGitClient()

@@ -7,6 +7,7 @@ import { movedRepository } from '../../core/repos/repositories.ts'
 import { needs, type Actor, type Need } from '../../model/access.ts'
 import type { Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
+import type { Access } from '../../http/access.ts'
 import { sendFailure, useGitErrors } from './errors.ts'
 import { askBackend, type BackendRequest } from './http-backend.ts'
 import { hooksOf, type PushInProgress } from './push-hooks.ts'
@@ -18,7 +19,7 @@ interface RepositoryPath {
 }
 
 const NEEDS: Record<Service, Need> = { 'git-upload-pack': needs.repositoryContents, 'git-receive-pack': needs.contentsWrite }
-const access = (need: Need) => ({ access: { by: 'git', need } })
+const access = (need: Need): { access: Access } => ({ access: { by: 'git', need } })
 
 /** Git's smart HTTP protocol: https://git-scm.com/docs/http-protocol. See README.md. */
 export async function gitRoom(app: FastifyInstance, { deps }: { deps: Deps }): Promise<void> {
