@@ -11,6 +11,7 @@ import { makeTestDatabase } from '../../../test/support/database.ts'
 import { makeGitClient, type GitClient } from '../../../test/support/git-client.ts'
 import { makeTestGit, silentLog } from '../../../test/support/repos.ts'
 import type { Deps } from '../../core/deps.ts'
+import { createServer } from '../../http/server.ts'
 import { hashSecret } from '../../model/secret-text.ts'
 import type { Push } from '../../model/push.ts'
 import { accountInsert, collaboratorSet } from '../../store/accounts.ts'
@@ -47,7 +48,14 @@ async function startGitServer() {
     for (const repositoryId of [rocket, open]) await collaboratorSet(db, { repositoryId, userId, permission, createdAt: 1 })
   }
 
-  const app = fastify({ forceCloseConnections: true })
+  const logger = fastify({ logger: { level: 'silent' } }).log
+  const { app } = createServer({
+    logger,
+    trustedProxies: [],
+    strictAnswers: true,
+    tls: undefined,
+    onUpgrade: (_request, socket) => socket.destroy(),
+  })
   await app.register(gitRoom, { deps })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
@@ -64,6 +72,7 @@ async function startGitServer() {
     url: (token: string, name = 'rocket') => `http://x-access-token:${token}@127.0.0.1:${port}/acme/${name}`,
     pushes: (): Promise<Push[]> => pushesAfter(db, { repositoryId: rocket, id: 0 }, 100),
     async [Symbol.asyncDispose]() {
+      app.server.closeAllConnections()
       await app.close()
       await db.destroy()
       await database[Symbol.asyncDispose]()
@@ -340,7 +349,7 @@ test('paths that lead elsewhere are not found', async () => {
 
 test('when the database is away the answer is 503', async () => {
   await using server = await startGitServer()
-  await server.db.schema.dropTable('token').execute()
+  await server.db.destroy()
 
   const headers = { authorization: `token ${TOKENS.owner}` }
   const answer = await fetch(`${server.base}/acme/rocket/info/refs?service=git-upload-pack`, { headers })
