@@ -233,9 +233,12 @@ test('branches and tags are made, moved backwards and deleted', async () => {
   await client.git('w', 'push', '--quiet', 'origin', 'HEAD:main', 'HEAD:side', 'v1')
   await client.git('w', 'push', '--quiet', '--force', 'origin', `${first}:main`)
   await client.git('w', 'push', '--quiet', 'origin', ':side', ':v1')
+  expect((await client.run('w', 'push', 'origin', ':main')).stderr).toContain('refusing to delete the current branch')
 
   expect((await server.git.refs(server.rocket)).map(({ name, sha }) => [name, sha])).toEqual([['refs/heads/main', first]])
-  expect((await server.pushes()).map(({ state }) => state)).toEqual(['settled', 'settled', 'settled', 'settled'])
+  await expect
+    .poll(async () => (await server.pushes()).map(({ state }) => state))
+    .toEqual(['settled', 'settled', 'settled', 'settled', 'refused'])
 })
 
 test('a push that git refuses is closed, and is not the last one', async () => {

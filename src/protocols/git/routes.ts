@@ -144,7 +144,11 @@ async function answer(
   backend: BackendRequest,
   afterwards: () => Promise<void> = async () => {},
 ): Promise<FastifyReply> {
-  const { status, headers, body, ended } = await askBackend(deps, backend, hangUpOf(request, reply))
+  const hangUp = hangUpOf(request, reply)
+  const { status, headers, body, ended } = await askBackend(deps, backend, hangUp).catch((error: unknown) => {
+    // Nobody hears it: a line in the log would be noise.
+    throw hangUp.aborted ? new AppError('malformed', 'The client hung up.', { cause: error }) : error
+  })
   // The answer may be out before git has ended, or never get out: what a push still needs does not wait for it.
   void ended.then(afterwards).catch((err: unknown) => request.log.error({ err }, 'a push was left for later'))
   return reply.code(status).headers(headers).send(body)
