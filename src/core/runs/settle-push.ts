@@ -1,8 +1,223 @@
-import { pushSettle } from '../../store/pushes.ts'
+import type { Actor } from '../../model/access.ts'
+import type { Account, Repository } from '../../model/account.ts'
+import { fullName } from '../../model/account.ts'
+import { AppError } from '../../model/errors.ts'
+import type { HeadCommit } from '../../model/job.ts'
+import { branchOf, noCommit, type Push, type RefUpdate } from '../../model/push.ts'
+import { skipMarker } from '../../model/workflow/patterns.ts'
+import type { ParsedWorkflow, Triggers } from '../../model/workflow/plan.ts'
+import { accountById } from '../../store/accounts.ts'
+import { pushById, pushSettle } from '../../store/pushes.ts'
+import { repositoryById } from '../../store/repositories.ts'
+import { workflowEnsure, workflowsMarkDeleted } from '../../store/runs.ts'
 import type { Deps } from '../deps.ts'
+import { advanceRun } from './advance-run.ts'
+import { payloadAccount, payloadRepository } from './event-payload.ts'
+import { makeRun, WORKFLOW_MAX_BYTES, WORKFLOWS_FOLDER } from './trigger.ts'
 
-/** Ends a push whose refs have moved; answers what the pusher is told. */
-export async function settlePush({ db, now }: Pick<Deps, 'db' | 'now'>, pushId: number): Promise<string[]> {
+/** GitHub makes no events for more tags than this in one push (job-message.md 6.2). */
+const MAX_TAGS = 3
+/** Files of a push that `paths` are matched against, and commits in its payload. */
+const MAX_PATHS = 3000
+const MAX_COMMITS = 20
+
+/**
+ * Makes the runs that a push causes: for each ref that it moved, the workflow files of that commit. Doing it again makes none twice, so a
+ * death in the middle is mended by doing it again (`settle-pushes`). Answers the lines that the pusher is shown.
+ */
+export async function settlePush(deps: Deps, pushId: number): Promise<string[]> {
+  const { db, now, log } = deps
+  const push = await pushById(db, pushId)
+  const repository = push && (await repositoryById(db, push.repositoryId))
+  const sender = push && (await accountById(db, push.userId))
+  if (!push || !repository || !sender) return []
+
+  const lines: string[] = []
+  const tags = push.updates.filter(({ ref }) => ref.startsWith('refs/tags/')).length
+  for (const update of push.updates) {
+    if (update.after === noCommit || (update.ref.startsWith('refs/tags/') && tags > MAX_TAGS)) continue
+    lines.push(...(await settleUpdate(deps, { push, repository, sender }, update)))
+  }
   await pushSettle(db, pushId, 'settled', now())
-  return []
+  log.info({ pushId, repositoryId: repository.id, runs: lines.length }, 'push settled')
+  return lines
+}
+
+interface Pushed {
+  push: Push
+  repository: Repository
+  sender: Account
+}
+
+async function settleUpdate(deps: Deps, pushed: Pushed, update: RefUpdate): Promise<string[]> {
+  const { git, db, now } = deps
+  const { repository } = pushed
+  const sha = await git.resolve(repository.id, update.after)
+  if (sha === undefined) return [`${update.ref} does not point to a commit: no workflow starts.`]
+  const head = await git.commit(repository.id, sha)
+  const files = await workflowFiles(deps, repository.id, sha)
+  if (branchOf(update.ref) === repository.defaultBranch) {
+    await workflowsMarkDeleted(db, repository.id, files, now())
+  }
+  const marker = skipMarker(head.message)
+  if (marker !== undefined && files.length > 0) return [`The commit message says ${marker}: no workflow starts.`]
+
+  const lines: string[] = []
+  let paths: string[] | 'unknown' | undefined
+  const changedPaths = async () => {
+    const before = update.before === noCommit ? undefined : update.before
+    paths ??= await git.changedPaths(repository.id, before, sha, MAX_PATHS, [update.ref])
+    return paths
+  }
+  for (const path of files) {
+    const parsed = await readWorkflow(deps, repository.id, sha, path)
+    const on = triggersOf(parsed)
+    const starts = on === undefined || (await starting(deps, on, update, changedPaths))
+    if (starts) lines.push(...(await startRun(deps, pushed, { update, sha, head, path, parsed })))
+    else if (branchOf(update.ref) === repository.defaultBranch) await rememberWorkflow(deps, repository, path, parsed)
+  }
+  return lines
+}
+
+/** Paths of the workflow files of a commit, by name. */
+export async function workflowFiles({ git }: Pick<Deps, 'git'>, repositoryId: number, sha: string): Promise<string[]> {
+  const entries = (await git.listDirectory(repositoryId, sha, WORKFLOWS_FOLDER)) ?? []
+  return entries
+    .filter(({ type, name }) => type === 'blob' && /\.ya?ml$/.test(name))
+    .map(({ name }) => `${WORKFLOWS_FOLDER}/${name}`)
+    .sort()
+}
+
+/** A workflow file as it stands in a commit; what cannot be read is a problem of the file. */
+export async function readWorkflow(
+  { git, evaluator }: Pick<Deps, 'git' | 'evaluator'>,
+  repositoryId: number,
+  sha: string,
+  path: string,
+): Promise<ParsedWorkflow> {
+  try {
+    const content = await git.readFile(repositoryId, sha, path, WORKFLOW_MAX_BYTES)
+    return await evaluator.parse({ path, content: content?.toString('utf8') ?? '' })
+  } catch (error) {
+    if (!(error instanceof AppError) || error.kind !== 'too_large') throw error
+    return { problems: [{ line: 1, column: 1, message: `the file is larger than ${WORKFLOW_MAX_BYTES} bytes` }] }
+  }
+}
+
+/** The file's triggers, also of one with problems; undefined when even those could not be read. */
+export function triggersOf(parsed: ParsedWorkflow): Triggers | undefined {
+  return 'plan' in parsed ? parsed.plan.on : parsed.on
+}
+
+export function workflowName(parsed: ParsedWorkflow, path: string): string {
+  return ('plan' in parsed ? parsed.plan.name : parsed.name) ?? path
+}
+
+async function starting(
+  { evaluator }: Deps,
+  on: Triggers,
+  { ref }: RefUpdate,
+  changedPaths: () => Promise<string[] | 'unknown'>,
+): Promise<boolean> {
+  if (!on.push) return false
+  const hasPaths = on.push.paths !== undefined || on.push.pathsIgnore !== undefined
+  return evaluator.matchesPush({ on, pushed: { ref, changedPaths: hasPaths ? await changedPaths() : 'unknown' } })
+}
+
+async function rememberWorkflow({ db, now }: Deps, repository: Repository, path: string, parsed: ParsedWorkflow) {
+  return workflowEnsure(db, { repositoryId: repository.id, path, name: workflowName(parsed, path), now: now() })
+}
+
+async function startRun(
+  deps: Deps,
+  { push, repository, sender }: Pushed,
+  started: { update: RefUpdate; sha: string; head: HeadCommit; path: string; parsed: ParsedWorkflow },
+): Promise<string[]> {
+  const { update, sha, head, path, parsed } = started
+  const workflow = await rememberWorkflow(deps, repository, path, parsed)
+  if (workflow.state !== 'active') return []
+  const actor: Actor = pusherOf(sender)
+  const payload = await pushPayload(deps, { push, repository, sender }, update, sha)
+  const title =
+    ('plan' in parsed
+      ? await deps.evaluator.runTitle({ plan: parsed.plan, contexts: { github: { event: payload }, inputs: {} } })
+      : undefined) ?? firstLine(head.message)
+  const run = await makeRun(deps, actor, {
+    repository,
+    workflow,
+    parsed,
+    source: `push:${push.id}:${update.ref}:${path}`,
+    event: 'push',
+    ref: update.ref,
+    head,
+    title,
+    sender,
+    payload,
+    inputs: {},
+  })
+  if (!run) return []
+  await advanceRun(deps, run.id)
+  const address = `${deps.addresses.url}/${fullName(repository)}/actions/runs/${run.id}`
+  if (run.problem !== null) return [`${path} has problems, run ${run.id} failed:`, ...run.problem.split('\n').map((line) => `  ${line}`)]
+  return [`${workflow.name} #${run.number} started: ${address}`, `  follow it with: fleetfoot runs watch ${run.id}`]
+}
+
+function pusherOf(sender: Account): Actor {
+  return {
+    kind: 'user',
+    userId: sender.id,
+    login: sender.login,
+    siteAdmin: sender.siteAdmin,
+    token: { kind: 'personal', scopes: [], expiresAt: null },
+  }
+}
+
+export function firstLine(text: string): string {
+  return text.split('\n', 1)[0]?.slice(0, 255) ?? ''
+}
+
+async function pushPayload(deps: Deps, { repository, sender }: Pushed, update: RefUpdate, sha: string): Promise<Record<string, unknown>> {
+  const { git, addresses } = deps
+  const before = update.before === noCommit ? undefined : update.before
+  const found = branchOf(update.ref) === undefined ? [] : await git.commitsBetween(repository.id, before, sha, MAX_COMMITS, [update.ref])
+  const commits = found.map((commit) => ({
+    id: commit.id,
+    tree_id: commit.treeId,
+    message: commit.message,
+    timestamp: commit.timestamp,
+    url: `${addresses.url}/${fullName(repository)}/commit/${commit.id}`,
+    author: commit.author,
+    committer: commit.committer,
+    added: commit.added,
+    removed: commit.removed,
+    modified: commit.modified,
+    distinct: true,
+  }))
+  const head = await git.commit(repository.id, sha)
+  const isForced = before !== undefined && !(await git.isAncestor(repository.id, before, sha))
+  return {
+    ref: update.ref,
+    before: update.before,
+    after: update.after,
+    created: before === undefined,
+    deleted: false,
+    forced: isForced,
+    base_ref: null,
+    compare: `${addresses.url}/${fullName(repository)}/compare/${update.before.slice(0, 12)}...${update.after.slice(0, 12)}`,
+    commits,
+    head_commit: commits.at(-1) ?? {
+      id: head.id,
+      tree_id: head.treeId,
+      message: head.message,
+      timestamp: head.timestamp,
+      author: head.author,
+      committer: head.committer,
+      added: [],
+      removed: [],
+      modified: [],
+    },
+    repository: payloadRepository(deps, repository),
+    pusher: { name: sender.login, email: sender.email ?? '' },
+    sender: payloadAccount(deps, sender),
+  }
 }

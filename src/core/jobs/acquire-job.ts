@@ -1,0 +1,142 @@
+import { createHmac } from 'node:crypto'
+import { AppError } from '../../model/errors.ts'
+import { fullName } from '../../model/account.ts'
+import { stepGuid } from '../../model/identifiers.ts'
+import type { Assignment, Job, Run } from '../../model/job.ts'
+import type { Runner } from '../../model/runner.ts'
+import { hashSecret, jobTokenText } from '../../model/secret-text.ts'
+import { jobMessage, type JobMessage } from '../../model/workflow/job-message.ts'
+import { assignmentByRequest, assignmentUpdate, jobById, jobsOfAttempt, jobUpdate } from '../../store/jobs.ts'
+import { repositoryById } from '../../store/repositories.ts'
+import { attemptOfRun, runById, runUpdate } from '../../store/runs.ts'
+import { tokenInsert } from '../../store/tokens.ts'
+import type { Deps } from '../deps.ts'
+import { needsOf } from '../runs/advance-run.ts'
+import { githubContext } from '../runs/github-context.ts'
+import { heardOf } from '../runners/sessions.ts'
+import { jobEvent } from './job-event.ts'
+import { isUnfinished, makeJobToken } from './job-tokens.ts'
+
+type AcquireDeps = Pick<Deps, 'db' | 'now' | 'times' | 'keys' | 'signals' | 'addresses' | 'log'>
+
+/** The request is not this runner's, or its job went elsewhere: the runner skips the message and polls on (runner-protocol.md 6.2). */
+const notThere = () => new AppError('not_found', 'The job is not there for this runner')
+
+/**
+ * The runner takes the job that it was given, and gets its message. The same request of the same runner gets the same message again: its
+ * first answer may have been lost. `base` is the address by which the runner reaches us.
+ *
+ * @throws AppError not_found
+ */
+export async function acquireJob(deps: AcquireDeps, runner: Runner, requestId: string, base: string): Promise<JobMessage> {
+  const { db, now, signals, log } = deps
+  const given = await assignmentByRequest(db, requestId)
+  if (!given || given.runnerId !== runner.id || !isUnfinished(given)) throw notThere()
+  await heardOf(deps, runner)
+
+  const at = now()
+  if (given.state === 'given') {
+    const taken = await db.transaction().execute(async (tx) => {
+      const assignment = await assignmentUpdate(tx, given.id, ['given'], { state: 'acquired', acquiredAt: at, lastSignAt: at })
+      if (!assignment) return false
+      const job = await jobUpdate(tx, given.jobId, ['assigned'], { status: 'in_progress', startedAt: at })
+      if (!job) throw notThere()
+      await runUpdate(tx, job.runId, ['queued'], { status: 'in_progress', updatedAt: at })
+      await tokenInsert(tx, {
+        kind: 'job',
+        userId: null,
+        assignmentId: given.id,
+        name: `job ${given.jobId}`,
+        scopes: [],
+        expiresAt: at + job.timeoutMs + deps.times.jobTokenSlack,
+        createdAt: at,
+        hash: hashSecret(githubTokenOf(deps, given)),
+      })
+      await jobEvent(tx, job, 'job.in_progress', at, { runnerId: runner.id, assignmentId: given.id })
+      return true
+    })
+    if (taken) {
+      log.info({ runnerId: runner.id, jobId: given.jobId, assignmentId: given.id }, 'job acquired')
+      signals.send('job', given.jobId)
+    }
+  }
+  const job = await jobById(db, given.jobId)
+  if (!job || job.assignmentId !== given.id) throw notThere()
+  const run = await runById(db, job.runId)
+  if (!run) throw notThere()
+  return buildMessage(deps, { assignment: given, job, run, runner }, base)
+}
+
+/** Derived from the key and the assignment, so that it need not be stored to be given again. */
+function githubTokenOf({ keys }: Pick<Deps, 'keys'>, assignment: Assignment): string {
+  return jobTokenText(createHmac('sha256', keys.githubToken).update(assignment.requestId).digest())
+}
+
+async function buildMessage(
+  deps: AcquireDeps,
+  { assignment, job, run, runner }: { assignment: Assignment; job: Job; run: Run; runner: Runner },
+  base: string,
+): Promise<JobMessage> {
+  const { db, addresses } = deps
+  const [attempt, repository, siblings] = [
+    await attemptOfRun(db, run.id),
+    await repositoryById(db, run.repositoryId),
+    await jobsOfAttempt(db, job.attemptId),
+  ]
+  const plan = attempt?.plan
+  const planned = plan?.jobs.find(({ id }) => id === job.key)
+  if (!attempt || !plan || !planned || !repository) throw notThere()
+
+  const github = await githubContext(deps, run, repository, attempt, base)
+  const workflow = `${fullName(repository)}/${plan.path}@${run.ref}`
+  return jobMessage({
+    plan,
+    job: planned,
+    jobName: job.name,
+    ids: {
+      planId: assignment.planId,
+      timelineId: assignment.timelineId,
+      jobGuid: assignment.jobGuid,
+      requestId: assignment.id,
+      stepIds: planned.steps.map((_, index) => stepGuid(assignment.id, index)),
+    },
+    urls: {
+      run: `${base}/_run/`,
+      results: `${base}/`,
+      launch: `${base}/`,
+      feed: `${base.replace(/^http/, 'ws')}/_feed/${assignment.jobGuid}`,
+      serverUrl: addresses.jobServerUrl,
+      apiUrl: `${base}/api/v3`,
+      graphqlUrl: `${base}/api/graphql`,
+    },
+    jobToken: makeJobToken(deps, assignment, job, run),
+    githubToken: githubTokenOf(deps, assignment),
+    github,
+    inputs: run.inputs,
+    needs: needsOf(planned, new Map(siblings.map((sibling) => [sibling.key, sibling]))),
+    jobContext: {
+      workflow_ref: workflow,
+      workflow_sha: run.headSha,
+      workflow_repository: fullName(repository),
+      workflow_file_path: plan.path,
+      check_run_id: job.id,
+    },
+    runnerGroupName: runner.groupName,
+    orchestrationId: `${run.id}.${run.latestAttempt}.${job.key}`,
+  })
+}
+
+/** The runner is still at it: the lease moves. The first renewal is what starts the worker. Answers when the lease would end. */
+export async function renewJob({ db, now, times, signals }: AcquireDeps, assignment: Assignment): Promise<number> {
+  const at = now()
+  if (!isUnfinished(assignment)) return at + times.lease
+  const isFirst = assignment.renewedAt === null
+  await assignmentUpdate(db, assignment.id, ['given', 'acquired', 'running'], {
+    state: 'running',
+    lastSignAt: at,
+    ...(isFirst && { renewedAt: at }),
+  })
+  // A cancel that came before waits for this moment.
+  if (isFirst) signals.send('runner', assignment.runnerId)
+  return at + times.lease
+}

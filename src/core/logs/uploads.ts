@@ -1,0 +1,69 @@
+import { AppError } from '../../model/errors.ts'
+import type { Assignment } from '../../model/job.ts'
+import { blobGet, logSet, summarySet } from '../../store/logs.ts'
+import { isSigned, sign } from '../access/keys.ts'
+import type { Deps } from '../deps.ts'
+
+/** Step ids come from the runner, also of steps inside composite actions, which the server never saw. */
+const GUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/
+
+export interface Upload {
+  /** `container/name` below `/_blobs/`. */
+  key: string
+  /** The query that makes the address good. */
+  query: string
+}
+
+const invalid = (message: string) => new AppError('invalid', message)
+
+/** The key of a log or summary; always the same for the same assignment and step, as several blocks ask anew (runner-protocol.md 7.3). */
+export function uploadKey(assignment: Pick<Assignment, 'id'>, kind: 'log' | 'summary' | 'diagnostics', stepId: string): string {
+  if (stepId !== '' && !GUID.test(stepId)) throw invalid('step_backend_id is no GUID')
+  return `jobs/${assignment.id}-${kind}${stepId === '' ? '' : `-${stepId}`}`
+}
+
+/** Signs an address to write one object, or to read it; good until `expiresAt`. */
+export function signUpload({ keys }: Pick<Deps, 'keys'>, key: string, permission: 'rw' | 'r', expiresAt: number): Upload {
+  const until = String(Math.floor(expiresAt / 1000))
+  const signature = sign(keys.signedUrl, `${key}\n${permission}\n${until}`)
+  // The secret part must be called `sig`: that is what toolkits mask (job-services.md 3.3).
+  return { key, query: `sp=${permission}&se=${until}&sig=${signature}` }
+}
+
+/** @throws AppError forbidden for a signature that is not ours, not for this object or this use, or over */
+export function checkSignature(
+  { keys, now }: Pick<Deps, 'keys' | 'now'>,
+  key: string,
+  query: Record<string, string | undefined>,
+  use: 'r' | 'w',
+): void {
+  const { sp = '', se = '', sig = '' } = query
+  const isGood = /^\d{1,12}$/.test(se) && isSigned(keys.signedUrl, `${key}\n${sp}\n${se}`, sig)
+  if (!isGood || !sp.includes(use) || Number(se) * 1000 < now()) throw new AppError('forbidden', 'The signature is wrong or has expired')
+}
+
+/** The log object of a step, or of the job (`stepId` empty), is whole. */
+export async function finishLog(
+  { db, now, signals }: Pick<Deps, 'db' | 'now' | 'signals'>,
+  assignment: Assignment,
+  { stepId, lineCount }: { stepId: string; lineCount: number },
+): Promise<void> {
+  const blobKey = uploadKey(assignment, 'log', stepId)
+  const blob = await blobGet(db, blobKey)
+  // The runner says so also when its upload failed (runner-protocol.md 7.4): then what the live lines hold is shown.
+  if (!blob) return
+  await logSet(db, { jobId: assignment.jobId, stepId, assignmentId: assignment.id, blobKey, lineCount, uploadedAt: now() })
+  signals.send('job', assignment.jobId)
+}
+
+/** The summary of a step is whole. */
+export async function finishSummary(
+  { db, now, signals }: Pick<Deps, 'db' | 'now' | 'signals'>,
+  assignment: Assignment,
+  { stepId, size }: { stepId: string; size: number },
+): Promise<void> {
+  const blobKey = uploadKey(assignment, 'summary', stepId)
+  if (!(await blobGet(db, blobKey))) throw invalid('the summary was not uploaded')
+  await summarySet(db, { jobId: assignment.jobId, stepId, blobKey, size, uploadedAt: now() })
+  signals.send('job', assignment.jobId)
+}
