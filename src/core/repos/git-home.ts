@@ -29,6 +29,7 @@ export function writeGitHome(dir: string, maxPushBytes: number): NodeJS.ProcessE
   }
 
   return {
+    // Where the git program is, and nothing else of our own environment.
     PATH: process.env['PATH'],
     HOME: home,
     XDG_CONFIG_HOME: home,
@@ -70,14 +71,14 @@ function configuration(hooks: string, maxPushBytes: number): string {
   hideRefs = ${PULL_REFS}
   autogc = false
   advertisePushOptions = false
-  # The default branch may be deleted; HEAD is then unborn until the next push.
-  denyDeleteCurrent = ignore
+  # As on GitHub: another branch must become the default first. Schedules and dispatches read their workflows there.
+  denyDeleteCurrent = refuse
 [receive "fsck"]
 ${TOLERATED.map((rule) => `  ${rule} = ignore\n`).join('')}[uploadpack]
+  # Not allowRefInWant: git 2.39 sends wanted-refs before shallow-info, and its own shallow clones fail at that.
   allowFilter = true
   allowReachableSHA1InWant = true
   allowAnySHA1InWant = true
-  allowRefInWant = true
 [pack]
   threads = 2
 [user]

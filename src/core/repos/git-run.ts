@@ -16,6 +16,7 @@ export interface RunOptions {
   input?: string | Buffer
   /** Ends git when it has written this much. */
   maxBytes?: number
+  timeoutMs?: number
   /** Exit codes that are answers; any other is an error. */
   codes?: number[]
 }
@@ -39,7 +40,7 @@ export async function runGit(gate: Gate, args: string[], options: RunOptions): P
   }
 }
 
-async function collect(args: string[], { cwd, env, input, maxBytes = MAX_BYTES }: RunOptions): Promise<GitResult> {
+async function collect(args: string[], { cwd, env, input, maxBytes = MAX_BYTES, timeoutMs = TIMEOUT_MS }: RunOptions): Promise<GitResult> {
   const child = await startGit(args, { cwd, env, stdio: 'pipe' })
   const chunks: Buffer[] = []
   let size = 0
@@ -50,7 +51,7 @@ async function collect(args: string[], { cwd, env, input, maxBytes = MAX_BYTES }
   const timer = setTimeout(() => {
     late = true
     child.kill('SIGKILL')
-  }, TIMEOUT_MS)
+  }, timeoutMs)
   const code = await new Promise<number>((resolve) => {
     child.stdout?.on('data', (chunk: Buffer) => {
       if (cut) return

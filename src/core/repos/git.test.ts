@@ -244,3 +244,41 @@ test('hooks can be executed and are found by their configuration only', async ()
   const alone = spawnSync(path.join(repos.dir, home, 'hooks', 'pre-receive'), { input: '', encoding: 'utf8' })
   expect([alone.status, alone.stdout]).toEqual([1, 'Pushes go through the server.\n'])
 })
+
+test('tidying packs what is loose and loses nothing', async () => {
+  using client = makeGitClient()
+  const { git, put, bare } = await makeWork(client)
+  const many = Object.fromEntries(Array.from({ length: 1200 }, (_, i) => [`f${i}`, `${i}`]))
+  const sha = await client.commit('w', 'many', many)
+  // A small push stays loose; many small ones are many loose objects.
+  await client.git('', '--git-dir', bare, 'config', 'receive.unpackLimit', '100000')
+  await put('HEAD:main')
+  const loose = () => readdirSync(path.join(bare, 'objects')).filter((name) => name.length === 2).length
+  expect(loose()).toBeGreaterThan(100)
+
+  await git.tidy(7)
+  await git.tidy(8)
+
+  expect(loose()).toBe(0)
+  expect(await git.resolve(7, 'main')).toBe(sha)
+  await git.check()
+})
+
+test('turns are taken in order, also after a failure', async () => {
+  using repos = makeTestGit()
+  const seen: number[] = []
+  const act = (n: number, wait: Promise<void>, fails = false) =>
+    repos.git.inTurn(1, async () => {
+      await wait
+      seen.push(n)
+      if (fails) throw new Error('no')
+    })
+  const { promise: go, resolve } = Promise.withResolvers<void>()
+
+  const all = Promise.allSettled([act(1, go, true), act(2, Promise.resolve()), act(3, Promise.resolve())])
+  resolve()
+  const outcomes = await all
+
+  expect(seen).toEqual([1, 2, 3])
+  expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'fulfilled'])
+})

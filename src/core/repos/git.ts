@@ -56,6 +56,12 @@ export interface Git {
   archive(id: number, sha: string, format: 'tar.gz' | 'zip', prefix: string, signal?: AbortSignal): Promise<Readable>
   /** Starts `git http-backend` for a repository, with CGI variables. It leads a process group of its own. */
   startBackend(id: number, variables: Record<string, string>, signal?: AbortSignal): Promise<ChildProcess>
+  /** Packs what many pushes left loose, when there is enough of it. What no ref reaches is kept as long as runs may ask for it. */
+  tidy(id: number): Promise<void>
+  /** One after the other in the order of the calls, for each repository; on this node only. */
+  inTurn<T>(id: number, act: () => Promise<T>): Promise<T>
+  /** Fails with one line for the operator when git is missing or too old. */
+  check(): Promise<void>
 }
 
 export interface Ref {
@@ -131,6 +137,9 @@ export function openGit({ dir, maxPushBytes = 2 * GIB, log }: GitOptions): Git {
     writeFirstCommit: (id, branch, commit) => writeFirstCommit(context, id, branch, commit),
     archive: (id, sha, format, prefix, signal) => archive(context, id, sha, { format, prefix, signal }),
     startBackend: (id, variables, signal) => startBackend(context, id, variables, signal),
+    tidy: (id) => tidy(context, id),
+    inTurn: makeTurns(),
+    check: () => check(context),
   }
 }
 
@@ -423,6 +432,45 @@ async function startBackend(
     leave()
     throw error
   }
+}
+
+/** Objects and packs from which on tidying pays, and how long unreachable commits stay. */
+const TIDY = ['gc.auto=1000', 'gc.autoPackLimit=30', 'gc.autoDetach=false', 'gc.pruneExpire=100.days.ago', 'gc.writeCommitGraph=true']
+const TIDY_MS = 30 * 60_000
+
+async function tidy(context: Context, id: number): Promise<void> {
+  const leave = await context.transfers.enter()
+  try {
+    const settings = TIDY.flatMap((setting) => ['-c', setting])
+    // A gate of its own: a long one must not keep questions out.
+    await ask({ ...context, questions: makeGate(1, 0) }, id, [...settings, 'gc', '--auto', '--quiet'], { timeoutMs: TIDY_MS })
+  } finally {
+    leave()
+  }
+}
+
+function makeTurns(): Git['inTurn'] {
+  const last = new Map<number, Promise<unknown>>()
+  return async (id, act) => {
+    const mine = (last.get(id) ?? Promise.resolve()).then(act, act)
+    last.set(id, mine)
+    try {
+      return await mine
+    } finally {
+      if (last.get(id) === mine) last.delete(id)
+    }
+  }
+}
+
+/** The oldest with all that is used here: `--diff-merges` on bare repositories, and archives compressed without another program. */
+const OLDEST_GIT = [2, 38] as const
+
+async function check(context: Context): Promise<void> {
+  const { stdout } = await runGit(context.questions, ['--version'], { cwd: '/', env: context.env })
+  const text = stdout.toString('utf8').trim()
+  const [major = 0, minor = 0] = /(\d+)\.(\d+)/.exec(text)?.slice(1).map(Number) ?? []
+  if (major > OLDEST_GIT[0] || (major === OLDEST_GIT[0] && minor >= OLDEST_GIT[1])) return
+  throw new Error(`git ${OLDEST_GIT.join('.')} or later is needed, and ${text} was found: install a later one`)
 }
 
 /** Runs git in a repository; undefined when the repository has no folder yet. */

@@ -52,7 +52,7 @@ export async function completePush(deps: Deps, pushId: number, moved: RefUpdate[
     updatedAt: at,
     ...(defaultBranch === undefined ? {} : { defaultBranch }),
   })
-  return inTurn(push.repositoryId, () => settlePush(deps, pushId))
+  return deps.git.inTurn(push.repositoryId, () => settlePush(deps, pushId))
 }
 
 /**
@@ -67,19 +67,4 @@ async function bornDefaultBranch({ git }: Pick<Deps, 'git'>, { repositoryId, upd
   if (!head.unborn) return undefined
   await git.setHead(repositoryId, chosen)
   return chosen
-}
-
-/** The last one that was begun, of each repository that has one. */
-const turns = new Map<number, Promise<unknown>>()
-
-/** Order within this node; two nodes do not know of each other's pushes, whose order is then that of their rows. */
-async function inTurn<T>(repositoryId: number, act: () => Promise<T>): Promise<T> {
-  const before = turns.get(repositoryId) ?? Promise.resolve()
-  const mine = before.then(act, act)
-  turns.set(repositoryId, mine)
-  try {
-    return await mine
-  } finally {
-    if (turns.get(repositoryId) === mine) turns.delete(repositoryId)
-  }
 }

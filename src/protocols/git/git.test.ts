@@ -1,14 +1,17 @@
+import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { fastify } from 'fastify'
 import { expect, test } from 'vitest'
 import { makeTestDatabase } from '../../../test/support/database.ts'
 import { makeGitClient, type GitClient } from '../../../test/support/git-client.ts'
 import { makeTestGit, silentLog } from '../../../test/support/repos.ts'
 import type { Deps } from '../../core/deps.ts'
+import { createServer } from '../../http/server.ts'
 import { hashSecret } from '../../model/secret-text.ts'
 import type { Push } from '../../model/push.ts'
 import { accountInsert, collaboratorSet } from '../../store/accounts.ts'
@@ -45,7 +48,14 @@ async function startGitServer() {
     for (const repositoryId of [rocket, open]) await collaboratorSet(db, { repositoryId, userId, permission, createdAt: 1 })
   }
 
-  const app = fastify({ forceCloseConnections: true })
+  const logger = fastify({ logger: { level: 'silent' } }).log
+  const { app } = createServer({
+    logger,
+    trustedProxies: [],
+    strictAnswers: true,
+    tls: undefined,
+    onUpgrade: (_request, socket) => socket.destroy(),
+  })
   await app.register(gitRoom, { deps })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
@@ -62,6 +72,7 @@ async function startGitServer() {
     url: (token: string, name = 'rocket') => `http://x-access-token:${token}@127.0.0.1:${port}/acme/${name}`,
     pushes: (): Promise<Push[]> => pushesAfter(db, { repositoryId: rocket, id: 0 }, 100),
     async [Symbol.asyncDispose]() {
+      app.server.closeAllConnections()
       await app.close()
       await db.destroy()
       await database[Symbol.asyncDispose]()
@@ -126,6 +137,18 @@ test('checkout fetches one commit by id, shallow, partial, and the header of its
   expect(await client.git('c', 'rev-list', '--all')).toBe(first)
   expect(await client.git('c', 'rev-list', '--objects', '--missing=print', first)).toContain('?')
   await client.git('c', 'checkout', '--quiet', first)
+})
+
+test('a shallow clone of a branch has its last commit only', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  await pushFirst(server, client)
+  const second = await client.commit('w', 'second', { b: '2' })
+  await client.git('w', 'push', '--quiet', 'origin', 'HEAD:main')
+
+  await client.git('', 'clone', '--quiet', '--depth=1', '--branch=main', server.url(TOKENS.reader), 'a')
+
+  expect(await client.git('a', 'rev-list', 'HEAD')).toBe(second)
 })
 
 test('a reader who pushes is told why not, and nothing is recorded', async () => {
@@ -210,9 +233,12 @@ test('branches and tags are made, moved backwards and deleted', async () => {
   await client.git('w', 'push', '--quiet', 'origin', 'HEAD:main', 'HEAD:side', 'v1')
   await client.git('w', 'push', '--quiet', '--force', 'origin', `${first}:main`)
   await client.git('w', 'push', '--quiet', 'origin', ':side', ':v1')
+  expect((await client.run('w', 'push', 'origin', ':main')).stderr).toContain('refusing to delete the current branch')
 
   expect((await server.git.refs(server.rocket)).map(({ name, sha }) => [name, sha])).toEqual([['refs/heads/main', first]])
-  expect((await server.pushes()).map(({ state }) => state)).toEqual(['settled', 'settled', 'settled', 'settled'])
+  await expect
+    .poll(async () => (await server.pushes()).map(({ state }) => state))
+    .toEqual(['settled', 'settled', 'settled', 'settled', 'refused'])
 })
 
 test('a push that git refuses is closed, and is not the last one', async () => {
@@ -324,9 +350,9 @@ test('paths that lead elsewhere are not found', async () => {
   expect(await ask('/acme/rocket/git-receive-pack', post)).toBe(415)
 })
 
-test('when the database is away a push is refused with 503', async () => {
+test('when the database is away the answer is 503', async () => {
   await using server = await startGitServer()
-  await server.db.schema.dropTable('token').execute()
+  await server.db.destroy()
 
   const headers = { authorization: `token ${TOKENS.owner}` }
   const answer = await fetch(`${server.base}/acme/rocket/info/refs?service=git-upload-pack`, { headers })
@@ -362,4 +388,115 @@ test('a renamed repository answers to its former name', async () => {
 
   expect(await client.git('w', 'ls-remote', 'origin', 'main')).toContain(sha)
   expect((await fetch(`${server.base}/acme/rocket/info/refs?service=git-upload-pack`)).status).toBe(401)
+})
+
+test('compressed requests and large ones of known length are understood', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  await pushFirst(server, client)
+  const large = await client.commit('w', 'large', { large: randomBytes(3 * 1024 * 1024) })
+  await client.git('w', '-c', 'http.postBuffer=10000000', 'push', '--quiet', 'origin', 'HEAD:main')
+
+  const answer = await fetch(`${server.base}/acme/rocket/git-upload-pack`, {
+    method: 'POST',
+    headers: {
+      authorization: `bearer ${TOKENS.reader}`,
+      'content-type': 'application/x-git-upload-pack-request',
+      'content-encoding': 'gzip',
+      'git-protocol': 'version=2',
+    },
+    body: gzipSync('0014command=ls-refs\n00010009peel\n0000'),
+  })
+
+  expect(answer.headers.get('content-type')).toBe('application/x-git-upload-pack-result')
+  expect(await answer.text()).toContain(`${large} refs/heads/main`)
+})
+
+test('a client that hangs up ends git', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  await pushFirst(server, client)
+  await client.git('w', 'config', 'core.compression', '0')
+  const sha = await client.commit('w', 'large', { large: randomBytes(20 * 1024 * 1024) })
+  await client.git('w', 'push', '--quiet', 'origin', 'HEAD:main')
+  const started: ChildProcess[] = []
+  const { git } = server.deps
+  const startBackend = git.startBackend.bind(git)
+  git.startBackend = async (...args) => {
+    const child = await startBackend(...args)
+    started.push(child)
+    return child
+  }
+
+  const want = `want ${sha} side-band-64k ofs-delta\n`
+  const body = `${(want.length + 4).toString(16).padStart(4, '0')}${want}00000009done\n`
+  const headers = { authorization: `token ${TOKENS.reader}`, 'content-type': 'application/x-git-upload-pack-request' }
+  await new Promise<void>((resolve, reject) => {
+    const request = httpRequest(`${server.base}/acme/rocket/git-upload-pack`, { method: 'POST', headers }, (response) => {
+      response.once('data', () => {
+        request.destroy()
+        resolve()
+      })
+    })
+    request.once('error', reject)
+    request.end(body)
+  })
+
+  expect(started).toHaveLength(1)
+  await expect.poll(() => started[0]?.signalCode).toBe('SIGTERM')
+  await expect.poll(() => started[0]?.stdout?.closed).toBe(true)
+})
+
+const JOB = {
+  runId: 1,
+  attemptId: 1,
+  key: 'build',
+  name: 'build',
+  position: 0,
+  conclusion: null,
+  problem: null,
+  lineId: null,
+  labels: '[]',
+  groupName: null,
+  queuedAt: 1,
+  runnerId: 1,
+  runnerName: null,
+  runnerGroupId: null,
+  runnerGroupName: null,
+  timeoutMs: 1,
+  continueOnError: 0,
+  outputs: null,
+  cancelledAt: null,
+  cancelReason: null,
+  createdAt: 1,
+  startedAt: 1,
+  completedAt: null,
+}
+
+test("a job's token reads its own repository and pushes to none", async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  const sha = await pushFirst(server, client)
+  const job = {
+    ...JOB,
+    status: 'in_progress',
+    assignmentId: 1,
+    repositoryId: server.rocket,
+  } as const
+  const { id: jobId } = await server.db.insertInto('job').values(job).returning('id').executeTakeFirstOrThrow()
+  const ids = { requestId: 'r', sessionId: 's', planId: 'p', timelineId: 't', jobGuid: 'g' }
+  const times = { givenAt: 1, acquiredAt: 1, renewedAt: 1, lastSignAt: 1, cancelSentAt: null, completedAt: null }
+  await server.db
+    .insertInto('assignment')
+    .values({ id: 1, jobId, runnerId: 1, state: 'running', ...ids, ...times })
+    .execute()
+  const rest = { userId: null, name: '', scopes: [], expiresAt: null, createdAt: 1 }
+  await tokenInsert(server.db, { kind: 'job', assignmentId: 1, hash: hashSecret('ghs_job'), ...rest })
+
+  expect(await client.git('w', 'ls-remote', server.url('ghs_job'), 'main')).toContain(sha)
+  const pushed = await client.run('w', 'push', server.url('ghs_job'), 'HEAD:other')
+  expect(pushed.code).not.toBe(0)
+  expect(pushed.stderr).toContain('This token may read this repository, but not push to it.')
+  await server.db.updateTable('job').set({ status: 'completed' }).execute()
+  expect((await client.run('w', 'ls-remote', server.url('ghs_job'))).stderr).toContain('Authentication failed')
 })

@@ -7,6 +7,7 @@ import { movedRepository } from '../../core/repos/repositories.ts'
 import { needs, type Actor, type Need } from '../../model/access.ts'
 import type { Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
+import type { Access } from '../../http/access.ts'
 import { sendFailure, useGitErrors } from './errors.ts'
 import { askBackend, type BackendRequest } from './http-backend.ts'
 import { hooksOf, type PushInProgress } from './push-hooks.ts'
@@ -18,7 +19,7 @@ interface RepositoryPath {
 }
 
 const NEEDS: Record<Service, Need> = { 'git-upload-pack': needs.repositoryContents, 'git-receive-pack': needs.contentsWrite }
-const access = (need: Need) => ({ access: { by: 'git', need } })
+const access = (need: Need): { access: Access } => ({ access: { by: 'git', need } })
 
 /** Git's smart HTTP protocol: https://git-scm.com/docs/http-protocol. See README.md. */
 export async function gitRoom(app: FastifyInstance, { deps }: { deps: Deps }): Promise<void> {
@@ -143,7 +144,11 @@ async function answer(
   backend: BackendRequest,
   afterwards: () => Promise<void> = async () => {},
 ): Promise<FastifyReply> {
-  const { status, headers, body, ended } = await askBackend(deps, backend, hangUpOf(request, reply))
+  const hangUp = hangUpOf(request, reply)
+  const { status, headers, body, ended } = await askBackend(deps, backend, hangUp).catch((error: unknown) => {
+    // Nobody hears it: a line in the log would be noise.
+    throw hangUp.aborted ? new AppError('malformed', 'The client hung up.', { cause: error }) : error
+  })
   // The answer may be out before git has ended, or never get out: what a push still needs does not wait for it.
   void ended.then(afterwards).catch((err: unknown) => request.log.error({ err }, 'a push was left for later'))
   return reply.code(status).headers(headers).send(body)
