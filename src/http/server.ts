@@ -4,7 +4,7 @@ import { createServer as createHttpsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Ajv, type ValidateFunction } from 'ajv'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify'
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify'
 
 /** An instance whose handlers get their types from TypeBox schemas. */
 export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>
@@ -44,7 +44,7 @@ export function createServer(options: ServerOptions): HttpServer {
   }
   const app = Fastify({
     loggerInstance: options.logger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT,
     trustProxy: options.trustedProxies.length > 0 ? options.trustedProxies : false,
     genReqId: newRequestId,
@@ -66,6 +66,10 @@ export function createServer(options: ServerOptions): HttpServer {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('X-GitHub-Request-Id', request.id)
   })
+  // Paths that no room has, in a form that GitHub's clients, Twirp's and a person can read. The REST room has its own.
+  app.setNotFoundHandler(async (_request, reply) =>
+    reply.code(404).send({ code: 'bad_route', msg: 'Not Found', message: 'Not Found', documentation_url: 'https://docs.github.com/rest', status: '404' }),
+  )
   return { app, makeServer }
 }
 

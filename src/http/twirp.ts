@@ -19,5 +19,4 @@ export function useTwirpErrors(app: App): void {
     const { status, message } = failureOf(error, request)
     return reply.code(status).send({ code: CODES[status] ?? 'internal', msg: message })
   })
-  app.setNotFoundHandler(async (_request, reply) => reply.code(404).send({ code: 'bad_route', msg: 'no such method' }))
 }

@@ -55,3 +55,9 @@ export function isUniqueViolation(error: unknown): boolean {
     code === '23505' || errcode === 2067 || errcode === 1555 || (code === 'ERR_SQLITE_ERROR' && /UNIQUE constraint/.test(message ?? ''))
   )
 }
+
+/** The database's clock, in epoch milliseconds; PostgreSQL only. */
+export async function databaseClock(db: Db): Promise<number> {
+  const { rows } = await sql<{ at: number }>`select (extract(epoch from clock_timestamp()) * 1000)::bigint as at`.execute(db)
+  return rows[0]?.at ?? 0
+}

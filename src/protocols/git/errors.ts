@@ -3,7 +3,6 @@ import { failureOf } from '../../http/failures.ts'
 
 /** Git prints the lines of a plain text body after `remote:`, so a failure is one sentence for a person. */
 export function useGitErrors(room: FastifyInstance): void {
-  room.setNotFoundHandler(async (_request, reply) => sendFailure(reply, 404, 'Not Found'))
   room.setErrorHandler<Error>(async (error, request, reply) => {
     const { status, message } = failureOf(error, request)
     return sendFailure(reply, status, message)

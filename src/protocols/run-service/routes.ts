@@ -94,7 +94,6 @@ function useRunServiceErrors(app: App): void {
     const shown = error instanceof RunnerGone ? 404 : status
     return reply.code(shown).send({ source: SOURCE, statusCode: shown, errorMessage: message })
   })
-  app.setNotFoundHandler(async (_request, reply) => reply.code(404).send({ source: SOURCE, statusCode: 404, errorMessage: 'Not Found' }))
 }
 
 function reportOf(body: CompleteRequest): JobReport {

@@ -13,5 +13,4 @@ export function useBrokerErrors(app: App): void {
     const errorKind = error instanceof RunnerGone ? 'RunnerNotFound' : error instanceof SessionInvalid ? 'RunnerSessionInvalid' : undefined
     return reply.code(status).send({ source: SOURCE, ...(errorKind && { errorKind }), statusCode: status, errorMessage: message })
   })
-  app.setNotFoundHandler(async (_request, reply) => reply.code(404).send({ source: SOURCE, statusCode: 404, errorMessage: 'Not Found' }))
 }

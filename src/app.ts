@@ -1,0 +1,234 @@
+import { watchFile, unwatchFile, readFileSync } from 'node:fs'
+import type { Server } from 'node:http'
+import type { Server as TlsServer } from 'node:tls'
+import { pino, type Logger } from 'pino'
+import { Driver } from './background/driver.ts'
+import { backgroundTasks } from './background/tasks.ts'
+import { DiskBlobStore } from './blobs/disk-blob-store.ts'
+import type { Config, ListenAddress } from './config/config.ts'
+import { deriveKeys } from './core/access/keys.ts'
+import type { Deps } from './core/deps.ts'
+import { prepareInstallation } from './core/first-start.ts'
+import { Dispatcher } from './core/jobs/dispatcher.ts'
+import { beatPulse } from './core/jobs/reconcile-jobs.ts'
+import { openGit } from './core/repos/git.ts'
+import { KeyPool } from './core/runners/key-pool.ts'
+import { openEvaluator } from './core/runs/evaluator.ts'
+import type { AddressBook } from './http/addresses.ts'
+import { createServer, type App } from './http/server.ts'
+import { blobRoom } from './protocols/blob-store/routes.ts'
+import { gitRoom } from './protocols/git/routes.ts'
+import { RateLimits } from './protocols/github-rest/rate-limits.ts'
+import { useGitHubRest, type RestDeps } from './protocols/github-rest/room.ts'
+import { runnerRoutes } from './protocols/github-rest/runners.ts'
+import { runRoutes } from './protocols/github-rest/runs.ts'
+import { launchRoom } from './protocols/launch/routes.ts'
+import { Metrics, operationsRoom } from './protocols/operations/routes.ts'
+import { oauthRoom, registrationRoom } from './protocols/registration/routes.ts'
+import { Feed } from './protocols/results/feed.ts'
+import { resultsRoom } from './protocols/results/routes.ts'
+import { runServiceRoom } from './protocols/run-service/routes.ts'
+import { brokerRoom } from './protocols/runner-broker/routes.ts'
+import { LocalSignals, type Signals } from './signals/signals.ts'
+import { PostgresSignals } from './signals/postgres-signals.ts'
+import { migrate } from './store/migrate.ts'
+import { databaseClock, openDatabase } from './store/open.ts'
+
+export interface AppOptions {
+  logger?: Logger
+  now?: () => number
+  /** Tests: check answers against their schemas. */
+  strictAnswers?: boolean
+  /** Tests run background tasks by hand. */
+  background?: boolean
+  /** Keys made ahead for just-in-time runners; tests keep none. */
+  keyPoolSize?: number
+  /** Listening sockets that are open already (systemd's socket activation), as file descriptors. */
+  inherited?: number[]
+}
+
+/** The running product. Disposing it ends polls, finishes requests and closes everything. */
+export interface RunningApp extends AsyncDisposable {
+  app: App
+  deps: RestDeps
+  /** `host:port` of every listening socket. */
+  addresses: string[]
+}
+
+const SHUTDOWN_MS = 10_000
+/** Node clocks that differ from the database's by more than this would end leases early (architecture part 2). */
+const CLOCK_SKEW_MS = 5000
+
+/** Puts everything together and listens: the only place that sees all parts. */
+export async function startApp(config: Config, options: AppOptions = {}): Promise<RunningApp> {
+  const now = options.now ?? Date.now
+  const log = options.logger ?? pino({ level: 'info' })
+  const stack = new AsyncDisposableStack()
+  try {
+    const db = stack.adopt(openDatabase(config.database), (open) => open.destroy())
+    await migrate(db, now())
+    const signals = stack.use(await openSignals(config))
+    const keys = deriveKeys(config.secrets.key)
+    await prepareInstallation({ db, now, keys }, { enterprise: config.enterprise, adminToken: config.secrets.adminToken })
+    if (config.database.kind === 'postgres') await checkClock(db, now)
+
+    const ports = new Set<number>()
+    const book = addressBook(config.url, ports)
+    const shutdown = new AbortController()
+    const base: Deps = {
+      db,
+      now,
+      times: config.times,
+      keys,
+      signals,
+      blobs: new DiskBlobStore(config.blobsDir),
+      evaluator: stack.use(openEvaluator()),
+      git: openGit({ dir: config.reposDir, log }),
+      log,
+      addresses: { url: config.url, jobServerUrl: config.jobServerUrl },
+      retentionMs: config.retentionMs,
+    }
+    const dispatcher = stack.use(new Dispatcher(base))
+    const jitKeys = stack.use(new KeyPool(options.keyPoolSize))
+    const deps = { ...base, dispatcher, jitKeys, book, rateLimits: new RateLimits(now), shutdown: shutdown.signal }
+    const feed = stack.use(new Feed(deps))
+
+    const http = createServer({
+      logger: log,
+      trustedProxies: config.trustedProxies,
+      strictAnswers: options.strictAnswers ?? false,
+      tls: config.tls && (() => readTls(config.tls)),
+      onUpgrade: (request, socket, head) => void feed.upgrade(request, socket, head),
+    })
+    const { app } = http
+    registerRooms(app, deps)
+    const servers = await listen(http, config.listen, options.inherited ?? [])
+    const addresses = servers.map((server) => describe(server, ports))
+    reloadTls(stack, config, servers)
+    stack.defer(() => closeServers(app, servers))
+    stack.defer(() => shutdown.abort())
+
+    await beatPulse(deps)
+    if (options.background !== false) {
+      const pulse = setInterval(() => void beatPulse(deps).catch(() => {}), config.times.pulseEvery).unref()
+      stack.defer(() => clearInterval(pulse))
+      stack.use(new Driver(deps, backgroundTasks(deps)))
+      jitKeys.fill()
+    }
+    base.evaluator.warm()
+    return { app, deps, addresses, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+  } catch (error) {
+    await stack.disposeAsync()
+    throw error
+  }
+}
+
+function registerRooms(app: App, deps: RestDeps): void {
+  const metrics = new Metrics(deps)
+  app.addHook('onResponse', async (request, reply) => {
+    const { elapsedTime, statusCode } = reply
+    if (!request.url.includes('/_broker/message')) metrics.observe(request.method, statusCode, elapsedTime / 1000)
+    request.log.debug({ method: request.method, route: request.routeOptions.url, statusCode, ms: Math.round(elapsedTime) }, 'request')
+  })
+  const room = (register: (app: App) => void, prefix?: string) =>
+    void app.register(async (scope) => register(scope as App), prefix === undefined ? {} : { prefix })
+
+  room((scope) => operationsRoom(scope, { deps, metrics }))
+  room((scope) => registrationRoom(scope, { deps }))
+  room((scope) => oauthRoom(scope, { deps }))
+  room((scope) => brokerRoom(scope, { deps }))
+  room((scope) => runServiceRoom(scope, { deps }))
+  room((scope) => resultsRoom(scope, { deps }))
+  room((scope) => launchRoom(scope, { deps }))
+  room((scope) => blobRoom(scope, { deps }))
+  room((scope) => void gitRoom(scope, { deps }))
+  room((scope) => {
+    useGitHubRest(scope, deps)
+    runnerRoutes(scope, deps)
+    runRoutes(scope, deps)
+  }, '/api/v3')
+}
+
+async function openSignals(config: Config): Promise<Signals> {
+  if (config.database.kind === 'sqlite') return new LocalSignals()
+  const signals = new PostgresSignals(config.database.url)
+  await signals.start()
+  return signals
+}
+
+async function checkClock(db: Deps['db'], now: () => number): Promise<void> {
+  const theirs = await databaseClock(db)
+  const skew = Math.abs(theirs - now())
+  if (skew > CLOCK_SKEW_MS)
+    throw new Error(`the clock of this machine differs from the database's by ${Math.round(skew / 1000)} s: set it right`)
+}
+
+async function listen(http: ReturnType<typeof createServer>, addresses: ListenAddress[], inherited: number[]): Promise<Server[]> {
+  await http.app.ready()
+  const places: (ListenAddress | { fd: number })[] = inherited.length > 0 ? inherited.map((fd) => ({ fd })) : addresses
+  const servers: Server[] = []
+  for (const [index, place] of places.entries()) {
+    const server = index === 0 ? http.app.server : http.makeServer()
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen({ ...place, backlog: 4096 }, () => {
+        server.off('error', reject)
+        resolve()
+      })
+    })
+    servers.push(server)
+  }
+  return servers
+}
+
+function describe(server: Server, ports: Set<number>): string {
+  const address = server.address()
+  if (address === null || typeof address === 'string') return String(address)
+  ports.add(address.port)
+  return `${address.address.includes(':') ? `[${address.address}]` : address.address}:${address.port}`
+}
+
+/** Ends what is left: held polls were ended by `shutdown`; requests in work get some seconds. */
+async function closeServers(app: App, servers: Server[]): Promise<void> {
+  const closed = servers.map((server) => new Promise<void>((resolve) => void server.close(() => resolve())))
+  for (const server of servers) server.closeIdleConnections()
+  const sweep = setInterval(() => servers.forEach((server) => server.closeIdleConnections()), 50)
+  const limit = setTimeout(() => servers.forEach((server) => server.closeAllConnections()), SHUTDOWN_MS)
+  await Promise.all(closed)
+  clearInterval(sweep)
+  clearTimeout(limit)
+  await app.close()
+}
+
+function addressBook(url: string, ports: ReadonlySet<number>): AddressBook {
+  const names = new Set(['localhost', '127.0.0.1', '[::1]'])
+  return {
+    url,
+    isOwnLoopback(authority) {
+      const match = /^(\[[0-9a-f:]+\]|[^:]+)(?::(\d+))?$/i.exec(authority)
+      return (
+        match !== null && names.has(match[1]?.toLowerCase() ?? '') && ports.has(Number(match[2] ?? (url.startsWith('https') ? 443 : 80)))
+      )
+    },
+  }
+}
+
+function readTls(tls: Config['tls']): { cert: string; key: string } {
+  return { cert: readFileSync(tls?.certFile ?? '', 'utf8'), key: readFileSync(tls?.keyFile ?? '', 'utf8') }
+}
+
+/** Certificates are renewed under our feet: the files are read again when they change. */
+function reloadTls(stack: AsyncDisposableStack, { tls }: Config, servers: Server[]): void {
+  if (!tls) return
+  const reload = () => {
+    try {
+      for (const server of servers) (server as unknown as TlsServer).setSecureContext(readTls(tls))
+    } catch {
+      // Half-written files: the next change brings the rest.
+    }
+  }
+  for (const file of [tls.certFile, tls.keyFile]) {
+    watchFile(file, { interval: 2000 }, reload)
+    stack.defer(() => unwatchFile(file, reload))
+  }
+}

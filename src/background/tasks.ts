@@ -1,0 +1,24 @@
+import type { Deps } from '../core/deps.ts'
+import { endCancelledJobs, endJobLeases, endOverdueJobs, endStaleQueued } from '../core/jobs/reconcile-jobs.ts'
+import { advanceStalledRuns, pruneSpares, removeAbandonedRunners } from '../core/maintenance.ts'
+import { reconcilePushes } from '../core/repos/reconcile-pushes.ts'
+import type { Task } from './driver.ts'
+
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+/** A push is left alone for this long: its own connection settles it. */
+const PUSH_SETTLES_MS = 10 * SECOND
+
+/** Everything that the product does without being asked. Each is a use-case, run by hand in tests. */
+export function backgroundTasks(deps: Deps): Task[] {
+  return [
+    { name: 'end-job-leases', everyMs: SECOND, run: () => endJobLeases(deps) },
+    { name: 'end-overdue-jobs', everyMs: 2 * SECOND, run: () => endOverdueJobs(deps) },
+    { name: 'end-cancelled-jobs', everyMs: 2 * SECOND, run: () => endCancelledJobs(deps) },
+    { name: 'end-stale-queued', everyMs: MINUTE, run: () => endStaleQueued(deps) },
+    { name: 'advance-stalled-runs', everyMs: 5 * SECOND, run: () => advanceStalledRuns(deps) },
+    { name: 'settle-pushes', everyMs: 5 * SECOND, run: async () => `${await reconcilePushes(deps, PUSH_SETTLES_MS)} pushes` },
+    { name: 'remove-abandoned-runners', everyMs: 10 * MINUTE, run: () => removeAbandonedRunners(deps) },
+    { name: 'prune-spares', everyMs: 10 * MINUTE, run: () => pruneSpares(deps) },
+  ]
+}

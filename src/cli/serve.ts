@@ -1,0 +1,52 @@
+import { pino } from 'pino'
+import { startApp, type RunningApp } from '../app.ts'
+import { loadConfig, type Config } from '../config/config.ts'
+import { ConfigError } from '../config/env.ts'
+
+/** systemd passes listening sockets from this descriptor on. */
+const FIRST_INHERITED_FD = 3
+
+/**
+ * Runs the server until SIGTERM or SIGINT, then ends polls, finishes requests and answers 0. A start that cannot go on is one line on
+ * standard error and 2.
+ */
+export async function serveCommand(argv: string[]): Promise<number> {
+  if (argv.length > 0) {
+    const isHelp = argv[0] === '--help'
+    ;(isHelp ? process.stdout : process.stderr).write('usage: fleetfoot serve\n\nIt is configured by FLEETFOOT_… variables: see docs/operate/README.md\n')
+    return isHelp ? 0 : 2
+  }
+  const logger = pino({ level: 'info', base: { pid: process.pid } })
+  let config: Config
+  let running: RunningApp
+  try {
+    config = loadConfig(process.env)
+    running = await startApp(config, { logger, inherited: inheritedSockets() })
+  } catch (error) {
+    process.stderr.write(`fleetfoot: ${error instanceof ConfigError ? error.message : startFailure(error as NodeJS.ErrnoException)}\n`)
+    return 2
+  }
+  logger.info({ addresses: running.addresses, url: config.url }, 'listening')
+  const { adminTokenFile } = config.secrets
+  if (adminTokenFile !== undefined) logger.info({ file: adminTokenFile }, "the administrator's token is in this file")
+
+  const signal = await new Promise<string>((resolve) => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name))
+  })
+  logger.info({ signal }, 'stopping')
+  await running[Symbol.asyncDispose]()
+  logger.info('stopped')
+  return 0
+}
+
+function inheritedSockets(): number[] {
+  if (process.env['LISTEN_PID'] !== String(process.pid)) return []
+  return Array.from({ length: Number(process.env['LISTEN_FDS'] ?? 0) }, (_, index) => FIRST_INHERITED_FD + index)
+}
+
+function startFailure(error: NodeJS.ErrnoException & { port?: number; address?: string }): string {
+  if (error.code === 'EADDRINUSE') return `FLEETFOOT_LISTEN: ${error.address}:${error.port} is in use: stop what listens there or choose another port`
+  if (error.code === 'EACCES' && error.port) return `FLEETFOOT_LISTEN: port ${error.port} needs rights that this user lacks: choose one above 1023`
+  if (error.code === 'ECONNREFUSED') return `FLEETFOOT_DATABASE_URL: the database cannot be reached: ${error.message}`
+  return error.message
+}

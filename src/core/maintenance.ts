@@ -1,0 +1,45 @@
+import { systemActor } from '../model/access.ts'
+import { chunksDelete, jobsWithSpareChunks } from '../store/logs.ts'
+import { eventsForget } from '../store/events.ts'
+import { runnerById, runnersAbandoned, runnersForget } from '../store/runners.ts'
+import { runsStalled } from '../store/runs.ts'
+import { expiredDelete } from '../store/tokens.ts'
+import type { Deps } from './deps.ts'
+import { removeRunner } from './runners/runners.ts'
+import { advanceRun } from './runs/advance-run.ts'
+
+const BATCH = 200
+const HOUR_MS = 60 * 60_000
+/** A run that nothing moved for this long was left by a death between two steps. */
+const STALLED_MS = 10_000
+/** Live lines stay this long after the job, for followers that reconnect. */
+const CHUNKS_KEPT_MS = HOUR_MS
+
+/** Takes up runs that a dying node left between two steps. */
+export async function advanceStalledRuns(deps: Pick<Deps, 'db' | 'now' | 'signals' | 'log' | 'evaluator' | 'addresses'>): Promise<string> {
+  const stalled = await runsStalled(deps.db, deps.now() - STALLED_MS, BATCH)
+  for (const runId of stalled) await advanceRun(deps, runId)
+  return `${stalled.length} runs`
+}
+
+/** Removes runners that never came back: after 14 days, ephemeral ones after one (rest-api.md 4.2). */
+export async function removeAbandonedRunners(deps: Pick<Deps, 'db' | 'now' | 'times' | 'signals'>): Promise<string> {
+  const { db, now, times } = deps
+  const before = { lasting: now() - times.runnerRemoved, ephemeral: now() - times.ephemeralRunnerRemoved }
+  let removed = 0
+  for (const id of await runnersAbandoned(db, before, BATCH)) {
+    const runner = await runnerById(db, id)
+    if (runner && (await removeRunner(deps, systemActor, runner))) removed++
+  }
+  await runnersForget(db, now() - times.ephemeralRunnerRemoved)
+  return `${removed} runners`
+}
+
+/** Deletes live lines of jobs whose uploaded log is there, and tokens that have expired. */
+export async function pruneSpares({ db, now, retentionMs }: Pick<Deps, 'db' | 'now' | 'retentionMs'>): Promise<string> {
+  const jobs = await jobsWithSpareChunks(db, now() - CHUNKS_KEPT_MS, BATCH)
+  for (const jobId of jobs) await chunksDelete(db, jobId)
+  await expiredDelete(db, now())
+  await eventsForget(db, now() - retentionMs)
+  return `${jobs.length} logs`
+}
