@@ -13,7 +13,9 @@ const FIRST_INHERITED_FD = 3
 export async function serveCommand(argv: string[]): Promise<number> {
   if (argv.length > 0) {
     const isHelp = argv[0] === '--help'
-    ;(isHelp ? process.stdout : process.stderr).write('usage: fleetfoot serve\n\nIt is configured by FLEETFOOT_… variables: see docs/operate/README.md\n')
+    ;(isHelp ? process.stdout : process.stderr).write(
+      'usage: fleetfoot serve\n\nIt is configured by FLEETFOOT_… variables: see docs/operate/README.md\n',
+    )
     return isHelp ? 0 : 2
   }
   const logger = pino({ level: 'info', base: { pid: process.pid } })
@@ -45,8 +47,10 @@ function inheritedSockets(): number[] {
 }
 
 function startFailure(error: NodeJS.ErrnoException & { port?: number; address?: string }): string {
-  if (error.code === 'EADDRINUSE') return `FLEETFOOT_LISTEN: ${error.address}:${error.port} is in use: stop what listens there or choose another port`
-  if (error.code === 'EACCES' && error.port) return `FLEETFOOT_LISTEN: port ${error.port} needs rights that this user lacks: choose one above 1023`
+  if (error.code === 'EADDRINUSE')
+    return `FLEETFOOT_LISTEN: ${error.address}:${error.port} is in use: stop what listens there or choose another port`
+  if (error.code === 'EACCES' && error.port)
+    return `FLEETFOOT_LISTEN: port ${error.port} needs rights that this user lacks: choose one above 1023`
   if (error.code === 'ECONNREFUSED') return `FLEETFOOT_DATABASE_URL: the database cannot be reached: ${error.message}`
   return error.message
 }
