@@ -62,11 +62,11 @@ export async function startServer(options: StartOptions = {}): Promise<TestServe
   const dataDir = mkdtempSync(path.join(tmpdir(), 'fleetfoot-server-'))
   const database = await makeTestDatabase()
   const port = await freePort()
-  const url = `http://127.0.0.1:${port}`
+  const ownUrl = `http://127.0.0.1:${port}`
   const adminToken = newPersonalToken()
   const config: Config = {
     listen: [{ host: '127.0.0.1', port }],
-    url,
+    url: ownUrl,
     jobServerUrl: `http://fleetfoot.ghe.localhost:${port}`,
     dataDir,
     database: database.config,
@@ -91,6 +91,7 @@ export async function startServer(options: StartOptions = {}): Promise<TestServe
     ...(options.now && { now: options.now }),
   })
   const { deps } = running
+  const { url } = config
   const { db, now } = deps
   const clients: GitClient[] = []
 
@@ -166,7 +167,7 @@ export async function startServer(options: StartOptions = {}): Promise<TestServe
     async push(token, repository, files, { branch = 'main', message = 'change' } = {}) {
       const client = makeGitClient()
       clients.push(client)
-      const remote = `http://x-access-token:${token}@127.0.0.1:${port}/${repository.owner.login}/${repository.name}`
+      const remote = `http://x-access-token:${token}@${new URL(url).host}/${repository.owner.login}/${repository.name}`
       const cloned = await client.run('.', 'clone', '--quiet', '--branch', branch, remote, 'work')
       if (cloned.code !== 0) {
         await client.git('.', 'init', '--quiet', '--initial-branch', branch, 'work')
