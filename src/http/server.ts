@@ -68,15 +68,13 @@ export function createServer(options: ServerOptions): HttpServer {
   })
   // Paths that no room has, in a form that GitHub's clients, Twirp's and a person can read. The REST room has its own.
   app.setNotFoundHandler(async (_request, reply) =>
-    reply
-      .code(404)
-      .send({
-        code: 'bad_route',
-        msg: 'Not Found',
-        message: 'Not Found',
-        documentation_url: 'https://docs.github.com/rest',
-        status: '404',
-      }),
+    reply.code(404).send({
+      code: 'bad_route',
+      msg: 'Not Found',
+      message: 'Not Found',
+      documentation_url: 'https://docs.github.com/rest',
+      status: '404',
+    }),
   )
   return { app, makeServer }
 }
