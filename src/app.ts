@@ -17,11 +17,18 @@ import { openEvaluator } from './core/runs/evaluator.ts'
 import type { AddressBook } from './http/addresses.ts'
 import { createServer, type App } from './http/server.ts'
 import { blobRoom } from './protocols/blob-store/routes.ts'
+import { consoleRoom } from './protocols/console/routes.ts'
 import { gitRoom } from './protocols/git/routes.ts'
+import { adminRoutes } from './protocols/github-rest/admin.ts'
+import { graphqlRoutes } from './protocols/github-rest/graphql.ts'
+import { metaRoutes } from './protocols/github-rest/meta.ts'
+import { organizationRoutes } from './protocols/github-rest/organizations.ts'
 import { RateLimits } from './protocols/github-rest/rate-limits.ts'
+import { repositoryRoutes } from './protocols/github-rest/repositories.ts'
 import { useGitHubRest, type RestDeps } from './protocols/github-rest/room.ts'
 import { runnerRoutes } from './protocols/github-rest/runners.ts'
 import { runRoutes } from './protocols/github-rest/runs.ts'
+import { userRoutes } from './protocols/github-rest/users.ts'
 import { launchRoom } from './protocols/launch/routes.ts'
 import { Metrics, operationsRoom } from './protocols/operations/routes.ts'
 import { oauthRoom, registrationRoom } from './protocols/registration/routes.ts'
@@ -146,7 +153,18 @@ function registerRooms(app: App, deps: RestDeps): void {
     useGitHubRest(scope, deps)
     runnerRoutes(scope, deps)
     runRoutes(scope, deps)
+    metaRoutes(scope, deps)
+    userRoutes(scope, deps)
+    organizationRoutes(scope, deps)
+    repositoryRoutes(scope, deps)
+    adminRoutes(scope, deps)
+    graphqlRoutes(scope, deps)
   }, '/api/v3')
+  room((scope) => {
+    useGitHubRest(scope, deps)
+    graphqlRoutes(scope, deps)
+  }, '/api')
+  room((scope) => consoleRoom(scope, deps), '/api/fleetfoot')
 }
 
 async function openSignals(config: Config): Promise<Signals> {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Deps } from '../../core/deps.ts'
 import type { Dispatcher } from '../../core/jobs/dispatcher.ts'
+import { visibleMovedRepository } from '../../core/repos/repositories.ts'
 import type { KeyPool } from '../../core/runners/key-pool.ts'
 import { baseOf, type AddressBook } from '../../http/addresses.ts'
 import { useAnyJson } from '../../http/body.ts'
@@ -42,7 +43,7 @@ declare module 'fastify' {
 
 /** Makes a Fastify scope the room of GitHub's REST API: its credentials, headers, bodies, conditional requests and errors. */
 export function useGitHubRest(room: App, deps: RestDeps): void {
-  useGitHubErrors(room)
+  useGitHubErrors(room, (request) => movedTo(deps, request))
   useAnyJson(room)
   room.decorateRequest('apiVersion', DEFAULT_API_VERSION)
   room.addHook('onRequest', async (request, reply) => {
@@ -59,6 +60,15 @@ export function useGitHubRest(room: App, deps: RestDeps): void {
     writeScopes(request, reply)
   })
   room.addHook('onSend', async (request, reply, payload) => conditional(request, reply, payload))
+}
+
+/** The canonical address of a repository that is asked for by a name it had once, for those who may see it. */
+async function movedTo(deps: RestDeps, request: FastifyRequest): Promise<string | undefined> {
+  const { owner, repo } = request.params as Record<string, string | undefined>
+  const id = owner === undefined || repo === undefined ? undefined : await visibleMovedRepository(deps, request.actor, owner, repo)
+  if (id === undefined) return undefined
+  const rest = request.url.replace(/^\/api\/v3\/repos\/[^/?]*\/[^/?]*/, '')
+  return `${apiOf(deps, request)}/repositories/${id}${rest}`
 }
 
 function preflight(reply: FastifyReply) {
@@ -141,6 +151,6 @@ export function isoTime(at: number): string {
 }
 
 /** GitHub's node ids are opaque; ours name kind and id. */
-export function nodeId(kind: string, id: number): string {
+export function nodeId(kind: string, id: number | string): string {
   return Buffer.from(`${kind}:${id}`).toString('base64')
 }
