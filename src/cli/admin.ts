@@ -1,7 +1,9 @@
 import { openAsBlob } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
-import { callPages, openClient, type ApiClient } from './api-client.ts'
+import type { PackageBody } from '../protocols/console/runner-packages.ts'
+import type { NewTokenBody, TokenBody } from '../protocols/console/tokens.ts'
+import { openClient, type ApiClient } from './api-client.ts'
 import { CommandError, parseCommand, printJson, printTable, splitFullName, takeArguments, UsageError, withUsage } from './command.ts'
 
 const USAGE = `usage: fleetfoot admin <command>
@@ -101,18 +103,9 @@ async function setSiteAdmin(client: ApiClient, given: string[], method: 'PUT' | 
   console.log(method === 'PUT' ? `${login} is a site administrator` : `${login} is no site administrator`)
 }
 
-interface TokenBody {
-  id: number
-  name: string | null
-  scopes: string[]
-  created_at: string
-  expires_at: string | null
-  token?: string
-}
-
 async function createToken(client: ApiClient, given: string[], { name, scopes = DEFAULT_SCOPES, expires, json }: Values): Promise<void> {
   const [login] = takeArguments(given, 'LOGIN')
-  const made = await client.call<TokenBody>('POST', tokensOf(login), {
+  const made = await client.call<NewTokenBody>('POST', tokensOf(login), {
     name: name ?? `fleetfoot admin ${new Date().toISOString().slice(0, 16)}`,
     scopes: scopes
       .split(',')
@@ -131,10 +124,9 @@ function expiryOf(days: string): string {
 
 async function listTokens(client: ApiClient, given: string[], { json }: Values): Promise<void> {
   const [login] = takeArguments(given, 'LOGIN')
-  const tokens = await callPages<TokenBody>(client, tokensOf(login), 'tokens')
+  const tokens = await client.call<TokenBody[]>('GET', tokensOf(login))
   if (json) printJson(tokens)
-  else
-    printTable(tokens.map((token) => [String(token.id), token.name ?? '', token.scopes.join(','), token.expires_at ?? 'does not expire']))
+  else printTable(tokens.map((token) => [String(token.id), token.name, token.scopes.join(','), token.expires_at ?? 'does not expire']))
 }
 
 async function deleteToken(client: ApiClient, given: string[]): Promise<void> {
@@ -167,24 +159,16 @@ async function createRepository(client: ApiClient, given: string[], values: Valu
 
 /** The call for one's own repositories makes them for whoever calls, so it is made with a token of that user that lives as long as the call. */
 async function asUser<T>(client: ApiClient, login: string, work: (user: ApiClient) => Promise<T>): Promise<T> {
-  const token = await client.call<TokenBody>('POST', tokensOf(login), {
+  const token = await client.call<NewTokenBody>('POST', tokensOf(login), {
     name: `fleetfoot admin ${process.pid}-${Date.now()}`,
     scopes: ['repo'],
     expires_at: new Date(Date.now() + 24 * 60 * 60_000).toISOString(),
   })
   try {
-    return await work(client.as(token.token ?? ''))
+    return await work(client.as(token.token))
   } finally {
     await client.call('DELETE', `${tokensOf(login)}/${token.id}`)
   }
-}
-
-interface PackageBody {
-  os: string
-  architecture: string
-  version: string
-  filename: string
-  sha256_checksum: string
 }
 
 async function addPackages(client: ApiClient, given: string[], { json }: Values): Promise<void> {

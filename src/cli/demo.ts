@@ -199,9 +199,12 @@ async function followRun(
     if (event.kind === 'log') moments.firstLineAt ??= performance.now()
     print(event)
     if (event.kind !== 'job' || event.job.waiting_reason === null || event.job.status !== 'queued') return
-    runner ??= startRunner(client, demo, () => (moments.onlineAt ||= performance.now()))
-    moments.runnerAt ??= performance.now()
-    runner.catch((error: unknown) => broken.abort(error))
+    // After the other jobs have said why they wait.
+    queueMicrotask(() => {
+      moments.runnerAt ??= performance.now()
+      runner ??= startRunner(client, demo, () => (moments.onlineAt ||= performance.now()))
+      runner.catch((error: unknown) => broken.abort(error))
+    })
   }
   const signal = AbortSignal.any([demo.signal, broken.signal])
   const run = await watchRun(client, { repository: demo.done.repository, runId: demo.run.id, onEvent, signal, pollMs: 150 })

@@ -1,4 +1,5 @@
 import { userInfo } from 'node:os'
+import type { NewTokenBody, TokenBody } from '../protocols/console/tokens.ts'
 import { ApiError, openClient, unlessMissing, type ApiClient } from './api-client.ts'
 import { ownCommand, parseCommand, shellWord, splitFullName, takeArguments, UsageError, withUsage } from './command.ts'
 
@@ -72,19 +73,13 @@ export async function initialize(client: ApiClient, input: { owner: string; name
   return { owner, repository: `${owner}/${name}`, user, token, made }
 }
 
-interface TokenBody {
-  id: number
-  name: string
-  token?: string
-}
-
 /** Only hashes are kept, so that the token of the last call cannot be shown again: it is replaced. */
 async function renewToken(client: ApiClient, user: string, name: string): Promise<string> {
   const tokens = `/api/fleetfoot/users/${user}/tokens`
-  const made = await client.call<TokenBody>('POST', tokens, { name, scopes: TOKEN_SCOPES })
-  const listed = await client.call<{ tokens: TokenBody[] }>('GET', tokens)
-  for (const old of listed.tokens) if (old.name === name && old.id !== made.id) await client.call('DELETE', `${tokens}/${old.id}`)
-  return made.token ?? ''
+  const made = await client.call<NewTokenBody>('POST', tokens, { name, scopes: TOKEN_SCOPES })
+  const listed = await client.call<TokenBody[]>('GET', tokens)
+  for (const old of listed) if (old.name === name && old.id !== made.id) await client.call('DELETE', `${tokens}/${old.id}`)
+  return made.token
 }
 
 export async function registrationToken(client: ApiClient, { repository }: Pick<Initialized, 'repository'>): Promise<string> {

@@ -1,9 +1,8 @@
-import { styleText } from 'node:util'
+import { stripVTControlCharacters, styleText } from 'node:util'
 import type { JobBody, RunBody, StepBody, WatchEvent } from './watch-run.ts'
 
 /** Prints a followed run for a person, a line for each thing that happens; `write` gets lines without their end. */
 export function runPrinter(write: (line: string) => void): (event: WatchEvent) => void {
-  const stepsSeen = new Set<string>()
   return (event) => {
     switch (event.kind) {
       case 'run':
@@ -12,13 +11,9 @@ export function runPrinter(write: (line: string) => void): (event: WatchEvent) =
       case 'job':
         printJob(write, event.job)
         return
-      case 'step': {
-        const key = `${event.job.id}/${event.step.number}`
-        // Steps that ended between two looks are in the list at the job's end.
-        if (event.step.status === 'in_progress' && !stepsSeen.has(key)) write(`${nameOf(event.job)} ${dim('▸')} ${event.step.name}`)
-        stepsSeen.add(key)
+      case 'step':
+        // Told by the log while it runs, and by the list at the job's end.
         return
-      }
       case 'log':
         for (const line of event.lines.map(readable)) if (line !== undefined) write(`${nameOf(event.job)} ${dim('│')} ${line}`)
         return
@@ -39,13 +34,17 @@ export function describeRun(run: RunBody): string {
 
 function printJob(write: (line: string) => void, job: JobBody): void {
   if (job.status !== 'completed') {
-    const more = job.waiting_reason !== null ? `: ${job.waiting_reason}` : job.runner_name === null ? '' : ` on ${job.runner_name}`
-    write(`${nameOf(job)} ${job.waiting_reason === null ? job.status.replaceAll('_', ' ') : 'waits'}${more}`)
+    write(`${nameOf(job)} ${stateOf(job)}`)
     return
   }
   for (const step of job.steps) write(`${nameOf(job)}   ${markOf(step)} ${step.name}`)
   const where = job.runner_name === null ? '' : ` on ${job.runner_name}`
   write(`${nameOf(job)} ${colored(job.conclusion ?? '')}${where}${job.problem === null ? '' : `: ${job.problem}`}`)
+}
+
+function stateOf({ status, waiting_reason: reason, runner_name: runner }: JobBody): string {
+  if (reason !== null) return reason.startsWith('waits ') ? reason : `waits: ${reason}`
+  return `${status.replaceAll('_', ' ')}${runner === null ? '' : ` on ${runner}`}`
 }
 
 const nameOf = (job: JobBody) => styleText('bold', job.name)
@@ -63,5 +62,16 @@ function colored(conclusion: string): string {
 /** Lines as a page shows them: the folding marks of the runner are for pages. */
 function readable(line: string): string | undefined {
   if (line.startsWith('##[endgroup]')) return undefined
-  return line.replace(/^##\[(?:group|command)\]/, '').replace(/^##\[(error|warning|notice|debug)\]/, '$1: ')
+  return harmless(line.replace(/^##\[(?:group|command)\]/, '').replace(/^##\[(error|warning|notice|debug)\]/, '$1: '))
+}
+
+const COLOR = new RegExp(`(${String.fromCharCode(27)}\\[[\\d;]*m)`)
+
+/** What a job wrote must not steer the reader's terminal: colours stay, where there are any, everything else goes. */
+function harmless(line: string): string {
+  const hasColors = styleText('red', '') !== ''
+  return line
+    .split(COLOR)
+    .map((part, index) => (index % 2 === 1 ? (hasColors ? part : '') : stripVTControlCharacters(part).replaceAll(/[^\P{Cc}\t]/gu, '')))
+    .join('')
 }

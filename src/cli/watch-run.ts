@@ -67,12 +67,26 @@ export async function watchRun(client: ApiClient, options: WatchOptions): Promis
   return new Watch(client, options).follow()
 }
 
+interface LinesBody {
+  step_id: string
+  start_line: number
+  lines: string[]
+}
+
+interface JobLog {
+  job: JobBody
+  done: boolean
+  reading: Promise<void>
+  /** For each step the number of the line that follows the last one seen. */
+  next: Map<string, number>
+}
+
 class Watch {
   readonly #client: ApiClient
   readonly #options: WatchOptions
   readonly #signal: AbortSignal
   readonly #known = new Map<number, { state: string; steps: Map<number, string> }>()
-  readonly #logs = new Map<number, { job: JobBody; done: boolean; reading: Promise<void> }>()
+  readonly #logs = new Map<number, JobLog>()
   #wake: () => void = () => {}
   #isLost = false
 
@@ -141,7 +155,7 @@ class Watch {
 
   #startLog(job: JobBody): void {
     if (job.status === 'in_progress') this.#report(job)
-    const log = { job, done: false, reading: Promise.resolve() }
+    const log: JobLog = { job, done: false, reading: Promise.resolve(), next: new Map() }
     this.#logs.set(job.id, log)
     log.reading = this.#readLog(log).finally(() => {
       log.done = true
@@ -150,7 +164,7 @@ class Watch {
   }
 
   /** Reads live lines to the end of the job; of one whose live lines are gone, its uploaded log. */
-  async #readLog(log: { job: JobBody }): Promise<void> {
+  async #readLog(log: JobLog): Promise<void> {
     const path = `${this.#path}/actions/jobs/${log.job.id}/logs`
     let lastId: string | undefined
     let isEnd = false
@@ -163,8 +177,7 @@ class Watch {
           this.#found()
           lastId = event.id ?? lastId
           if (event.event === 'lines') {
-            const { lines } = JSON.parse(event.data) as { lines: string[] }
-            this.#emit({ kind: 'log', job: log.job, lines })
+            this.#showLines(log, JSON.parse(event.data) as LinesBody)
           }
           if (event.event === 'end') isEnd = true
         }
@@ -178,7 +191,16 @@ class Watch {
     if (lastId === undefined) await this.#readWholeLog(log, path)
   }
 
-  async #readWholeLog(log: { job: JobBody }, path: string): Promise<void> {
+  /** Live lines may be lost on their way, the uploaded log has them all: a gap is told. */
+  #showLines({ job, next }: JobLog, { step_id, start_line, lines }: LinesBody): void {
+    const missing = start_line - (next.get(step_id) ?? start_line)
+    if (missing > 0)
+      this.#emit({ kind: 'notice', message: `${missing} lines did not come live: the log of job ${job.id} has them at its end` })
+    next.set(step_id, start_line + lines.length)
+    this.#emit({ kind: 'log', job, lines })
+  }
+
+  async #readWholeLog(log: JobLog, path: string): Promise<void> {
     const text = await unlessMissing(this.#client.fetch(path, { signal: this.#signal }).then((answer) => answer.text()))
     const lines = text?.replace(/\n$/, '').split('\n').map(withoutTimestamp) ?? []
     if (lines.length > 0) this.#emit({ kind: 'log', job: log.job, lines })
