@@ -79,6 +79,9 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     await prepareInstallation({ db, now, keys }, { enterprise: config.enterprise, adminToken: config.secrets.adminToken })
     if (config.database.kind === 'postgres') await checkClock(db, now)
 
+    const git = openGit({ dir: config.reposDir, log })
+    await git.check()
+
     const ports = new Set<number>()
     const book = addressBook(config.url, ports)
     const shutdown = new AbortController()
@@ -90,14 +93,15 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       signals,
       blobs: new DiskBlobStore(config.blobsDir),
       evaluator: stack.use(openEvaluator()),
-      git: openGit({ dir: config.reposDir, log }),
+      git,
       log,
       addresses: { url: config.url, jobServerUrl: config.jobServerUrl },
       retentionMs: config.retentionMs,
     }
     const dispatcher = stack.use(new Dispatcher(base))
     const jitKeys = stack.use(new KeyPool(options.keyPoolSize))
-    const deps = { ...base, dispatcher, jitKeys, book, rateLimits: new RateLimits(now), shutdown: shutdown.signal }
+    const { contentUrl } = config
+    const deps = { ...base, dispatcher, jitKeys, book, contentUrl, rateLimits: new RateLimits(now), shutdown: shutdown.signal }
     const feed = stack.use(new Feed(deps))
 
     const http = createServer({

@@ -17,7 +17,7 @@ import { idOf } from './runners.ts'
 const SinceQuery = Type.Object({ since: Type.Optional(Type.String()), per_page: Type.Optional(Type.String()) })
 const MembersQuery = Type.Object({ ...PageQuery.properties, role: Type.Optional(Type.String()), filter: Type.Optional(Type.String()) })
 const MemberParams = Type.Object({ username: Type.String() })
-const MembershipBody = Type.Optional(Type.Object({ role: Type.Optional(Type.Union([Type.Literal('admin'), Type.Literal('member')])) }))
+const MembershipBody = Type.Object({ role: Type.Optional(Type.Union([Type.Literal('admin'), Type.Literal('member')])) })
 
 const config = (need: Need, docs: string) => ({ access: { by: 'actor' as const, need }, docs })
 
@@ -126,7 +126,7 @@ function memberRoutes(app: App, deps: RestDeps, path: string): void {
       schema: { operationId: 'orgs/set-membership-for-user', params: MemberParams, body: MembershipBody },
     },
     async (request) => {
-      const role = request.body?.role === 'admin' ? 'owner' : 'member'
+      const role = request.body.role === 'admin' ? 'owner' : 'member'
       const input = { organization: organizationOf(request), login: request.params.username, role } as const
       return presentMembership(basesOf(deps, request), await setMembership(deps, request.actor, input))
     },

@@ -15,7 +15,7 @@ import type { RestDeps } from './room.ts'
 import { basesOf, repositoryOf } from './runs.ts'
 
 const CollaboratorParams = Type.Object({ username: Type.String() })
-const CollaboratorBody = Type.Optional(Type.Object({ permission: Type.Optional(Type.String({ maxLength: 100 })) }))
+const CollaboratorBody = Type.Object({ permission: Type.Optional(Type.String({ maxLength: 100 })) })
 const ContentQuery = Type.Object({ ref: Type.Optional(Type.String({ maxLength: 1000 })) })
 
 const config = (need: Need, docs: string) => ({ access: { by: 'actor' as const, need }, docs })
@@ -74,7 +74,7 @@ function collaboratorRoutes(app: App, deps: RestDeps, path: string): void {
       schema: { operationId: 'repos/add-collaborator', params: CollaboratorParams, body: CollaboratorBody },
     },
     async (request, reply) => {
-      const role = roleOfPermission(request.body?.permission ?? 'push')
+      const role = roleOfPermission(request.body.permission ?? 'push')
       if (role === undefined) throw new AppError('invalid', 'permission must be one of pull, triage, push, maintain, admin')
       await addCollaborator(deps, request.actor, { repository: repositoryOf(request), login: request.params.username, role })
       return reply.code(204).send()

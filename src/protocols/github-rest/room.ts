@@ -12,7 +12,14 @@ import { AppError } from '../../model/errors.ts'
 import { unsupportedAccept, unsupportedVersion, useGitHubErrors } from './errors.ts'
 import type { RateLimits } from './rate-limits.ts'
 
-export type RestDeps = Deps & { jitKeys: KeyPool; dispatcher: Dispatcher; book: AddressBook; rateLimits: RateLimits; shutdown: AbortSignal }
+export type RestDeps = Deps & {
+  jitKeys: KeyPool
+  dispatcher: Dispatcher
+  book: AddressBook
+  rateLimits: RateLimits
+  shutdown: AbortSignal
+  contentUrl: string | undefined
+}
 
 /** The version of GitHub Enterprise Server whose description we serve. */
 export const ENTERPRISE_VERSION = '3.19.0'
@@ -138,6 +145,11 @@ async function conditional(request: FastifyRequest, reply: FastifyReply, payload
 
 function matchesEtag(header: string, etag: string): boolean {
   return header === '*' || header.split(',').some((part) => part.trim().replace(/^W\//, '') === etag)
+}
+
+/** Where content is read: the operator's host for it, else the address that this client uses. */
+export function contentBase(deps: RestDeps, request: FastifyRequest): string {
+  return deps.contentUrl ?? baseOf(deps.book, request)
 }
 
 /** `…/api/v3` as this client reaches it. */
