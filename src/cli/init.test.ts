@@ -1,8 +1,9 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { makeGitClient } from '../../test/support/git-client.ts'
 import { commandFor } from '../../test/support/run-command.ts'
 import { startServer } from '../../test/support/start-server.ts'
-import { execFileSync } from 'node:child_process'
 
 interface InitBody {
   token: string
@@ -35,7 +36,8 @@ test('the printed push can be pasted and starts a run', async () => {
 
   const { code, stdout } = await run('init', 'acme/rocket', '--user', 'mona')
   const push = /^ +(git remote add .*)$/m.exec(stdout)?.[1] ?? ''
-  execFileSync('bash', ['-ec', push], { cwd: `${git.folder}/work`, env: { ...process.env, ...env }, stdio: 'pipe' })
+  // Not the synchronous call: the server is in this process.
+  await promisify(execFile)('bash', ['-ec', push], { cwd: `${git.folder}/work`, env: { ...process.env, ...env } })
   const listed = await run('runs', 'list', 'acme/rocket')
 
   expect(code).toBe(0)
