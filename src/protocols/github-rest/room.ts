@@ -74,7 +74,8 @@ export function useGitHubRest(room: App, deps: RestDeps): void {
 /** The canonical address of a repository that is asked for by a name it had once, for those who may see it. */
 async function movedTo(deps: RestDeps, request: FastifyRequest): Promise<string | undefined> {
   const { owner, repo } = request.params as Record<string, string | undefined>
-  const id = owner === undefined || repo === undefined ? undefined : await visibleMovedRepository(deps, request.actor, owner, repo)
+  if (owner === undefined || repo === undefined || `${owner}${repo}`.includes('\0')) return undefined
+  const id = await visibleMovedRepository(deps, request.actor, owner, repo)
   if (id === undefined) return undefined
   const rest = request.url.replace(/^\/api\/v3\/repos\/[^/?]*\/[^/?]*/, '')
   return `${apiOf(deps, request)}/repositories/${id}${rest}`
