@@ -5,6 +5,7 @@ import type { Dispatcher } from '../../core/jobs/dispatcher.ts'
 import { visibleMovedRepository } from '../../core/repos/repositories.ts'
 import type { KeyPool } from '../../core/runners/key-pool.ts'
 import { baseOf, type AddressBook } from '../../http/addresses.ts'
+import { useDeclaredAccess } from '../../http/access.ts'
 import { useAnyJson } from '../../http/body.ts'
 import type { App } from '../../http/server.ts'
 import { useSignIn } from '../../http/sign-in.ts'
@@ -62,6 +63,7 @@ export function useGitHubRest(room: App, deps: RestDeps): void {
     return undefined
   })
   useSignIn(room, deps)
+  useDeclaredAccess(room, deps)
   room.addHook('onRequest', async (request, reply) => {
     deps.rateLimits.write(request, reply)
     writeScopes(request, reply)
