@@ -1,4 +1,5 @@
-import { enableCompileCache } from 'node:module'
+import { ConfigError } from '../config/env.ts'
+import { CommandError } from './command.ts'
 
 /*
  * The command `fleetfoot`. Each verb is a file of its own, loaded when asked for, so that `serve` does not read what `runs` needs.
@@ -11,7 +12,7 @@ const USAGE = `usage: fleetfoot <command>
   runner --url U --token T    register and run the portable runner
   runner configure DIR …      make an unpacked official runner ready, on any port and without root
   init OWNER/REPO             make owner, repository and token, and print the next commands
-  runs watch ID               follow a run: jobs, steps, log
+  runs watch ID               follow a run: jobs, steps, log; also: list, cancel
   admin …                     users, organizations, tokens, repositories, runner packages
 
   --help with any command says more.
@@ -26,15 +27,22 @@ const VERBS: Record<string, () => Promise<(argv: string[]) => Promise<number>>> 
   admin: async () => (await import('./admin.ts')).adminCommand,
 }
 
-enableCompileCache()
 const [verb = '', ...argv] = process.argv.slice(2)
 const load = VERBS[verb]
 if (load) {
   const command = await load()
-  process.exitCode = await command(argv)
+  process.exitCode = await command(argv).catch(failure)
 } else {
   const isAsked = verb === '--help' || verb === 'help' || verb === '-h'
   const out = isAsked ? process.stdout : process.stderr
   out.write(isAsked || verb === '' ? USAGE : `fleetfoot: there is no command '${verb}'\n\n${USAGE}`)
   process.exitCode = isAsked ? 0 : 2
+}
+
+/** What a person can act on is a line, and a second one with what to do; anything else is a bug and keeps its trace. */
+function failure(error: unknown): number {
+  if (!(error instanceof CommandError) && !(error instanceof ConfigError)) throw error
+  process.stderr.write(`fleetfoot: ${error.message}\n`)
+  if (error instanceof CommandError && error.hint !== undefined) process.stderr.write(`  ${error.hint}\n`)
+  return error instanceof ConfigError ? 2 : 1
 }

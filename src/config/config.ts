@@ -46,7 +46,7 @@ export function loadConfig(env: Environment): Config {
 
   const listen = parseListen(get('FLEETFOOT_LISTEN') ?? '127.0.0.1:8080')
   const tls = parseTls(get('FLEETFOOT_TLS_CERT'), get('FLEETFOOT_TLS_KEY'))
-  const url = parseBase('FLEETFOOT_URL', get('FLEETFOOT_URL') ?? defaultUrl(listen, tls !== undefined))
+  const url = clientUrl(env)
   const dataDir = path.resolve(get('FLEETFOOT_DATA_DIR') ?? './data')
   const database = parseDatabase(get('FLEETFOOT_DATABASE_URL'), get('FLEETFOOT_SQLITE_SYNC'), dataDir)
   const blobsDir = parseBlobs(get('FLEETFOOT_BLOBS_URL'), dataDir)
@@ -95,6 +95,14 @@ function refuseUnknown(env: Environment): void {
     if (!name.startsWith('FLEETFOOT_') || KNOWN.has(name) || KNOWN.has(name.replace(/_FILE$/, ''))) continue
     throw new ConfigError(`${name}: there is no such variable: correct its name or unset it`)
   }
+}
+
+/** The base that clients use: FLEETFOOT_URL, or what follows from where the server listens. */
+export function clientUrl(env: Environment): string {
+  const given = readVariable(env, 'FLEETFOOT_URL')
+  if (given !== undefined) return parseBase('FLEETFOOT_URL', given)
+  const listen = parseListen(readVariable(env, 'FLEETFOOT_LISTEN') ?? '127.0.0.1:8080')
+  return defaultUrl(listen, readVariable(env, 'FLEETFOOT_TLS_CERT') !== undefined)
 }
 
 function parseListen(text: string): ListenAddress[] {

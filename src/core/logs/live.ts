@@ -9,6 +9,8 @@ import type { Deps } from '../deps.ts'
 const BATCH_BYTES = 64 * 1024
 const BATCH_MS = 50
 const CHUNKS_READ = 100
+/** The last lines of a job may still be in a writer's batch, also on another node, when the job is completed already. */
+const LAST_LINES_MS = 5 * BATCH_MS
 
 export interface FeedLines {
   stepId: string
@@ -82,12 +84,12 @@ export type LiveEvent = { kind: 'lines'; id: number; chunk: Chunk } | { kind: 's
  * @throws AppError not_found
  */
 export async function* followJob(
-  deps: Pick<Deps, 'db' | 'signals' | 'times' | 'log'>,
+  deps: Pick<Deps, 'db' | 'now' | 'signals' | 'times' | 'log'>,
   actor: Actor,
   input: { repository: RepositoryRef; jobId: number; after: number },
   abort: AbortSignal,
 ): AsyncGenerator<LiveEvent> {
-  const { db, signals, times } = deps
+  const { db, now, signals, times } = deps
   const first = await findJob(deps, actor, input.repository, input.jobId)
   let after = input.after
   let status: string | undefined
@@ -110,13 +112,15 @@ export async function* followJob(
         for (const chunk of chunks) yield { kind: 'lines', id: (after = chunk.seq), chunk }
         if (chunks.length < CHUNKS_READ) break
       }
-      if (job.status === 'completed') {
+      const isEnded = job.status === 'completed'
+      const lastLinesMs = isEnded ? (job.completedAt ?? 0) + LAST_LINES_MS - now() : 0
+      if (isEnded && lastLinesMs <= 0) {
         yield { kind: 'end', job }
         return
       }
       if (!isSignalled && !abort.aborted) {
         await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, times.sweepEvery)
+          const timer = setTimeout(resolve, isEnded ? lastLinesMs : times.sweepEvery)
           wake = () => {
             clearTimeout(timer)
             resolve()

@@ -182,6 +182,14 @@ export async function getRun(deps: ReadDeps, actor: Actor, ref: RepositoryRef, r
   return view
 }
 
+/** A run by its number alone, for whoever may read its repository; for others it is not found. */
+export async function locateRun(deps: ReadDeps, actor: Actor, runId: number): Promise<{ run: Run; repository: Repository }> {
+  const run = await runById(deps.db, runId)
+  if (!run) throw notFound()
+  const { repository } = await authorizeRepository(deps, actor, { id: run.repositoryId }, needs.actionsRead)
+  return { run, repository }
+}
+
 async function runIn({ db }: ReadDeps, repository: Repository, runId: number): Promise<Run> {
   const run = await runById(db, runId)
   if (!run || run.repositoryId !== repository.id) throw notFound()

@@ -5,6 +5,7 @@ import type { App } from '../../http/server.ts'
 import { useSignIn } from '../../http/sign-in.ts'
 import { useConsoleErrors } from './errors.ts'
 import { packageRoutes } from './runner-packages.ts'
+import { runRoutes } from './runs.ts'
 import { tokenRoutes } from './tokens.ts'
 
 /** What GitHub's API lacks, below `/api/fleetfoot`. See README.md. */
@@ -19,4 +20,5 @@ export function consoleRoom(app: App, deps: Deps): void {
   useDeclaredAccess(app, deps)
   tokenRoutes(app, deps)
   packageRoutes(app, deps)
+  runRoutes(app, deps)
 }

@@ -1,0 +1,218 @@
+import { openAsBlob } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import path from 'node:path'
+import type { PackageBody } from '../protocols/console/runner-packages.ts'
+import type { NewTokenBody, TokenBody } from '../protocols/console/tokens.ts'
+import { openClient, type ApiClient } from './api-client.ts'
+import { CommandError, parseCommand, printJson, printTable, splitFullName, takeArguments, UsageError, withUsage } from './command.ts'
+
+const USAGE = `usage: fleetfoot admin <command>
+
+  organizations create LOGIN --admin USER
+  users create LOGIN
+  users promote LOGIN | users demote LOGIN      make a user a site administrator, or no longer one
+  tokens create LOGIN [--name N] [--scopes a,b] [--expires DAYS]
+  tokens list LOGIN
+  tokens delete LOGIN ID
+  repositories create OWNER/NAME [--public | --internal]
+  runner-packages add FILE…                     named as upstream names them: actions-runner-linux-x64-2.336.0.tar.gz
+  runner-packages list
+
+  create and list take --json. tokens create prints the token alone on standard output: it is shown only then.
+  The server is FLEETFOOT_URL; the token FLEETFOOT_ADMIN_TOKEN, or the one in the data folder (FLEETFOOT_DATA_DIR).`
+
+const OPTIONS = {
+  admin: { type: 'string' },
+  name: { type: 'string' },
+  scopes: { type: 'string' },
+  expires: { type: 'string' },
+  public: { type: 'boolean' },
+  internal: { type: 'boolean' },
+  json: { type: 'boolean' },
+} as const
+
+type Values = Partial<{
+  admin: string
+  name: string
+  scopes: string
+  expires: string
+  public: boolean
+  internal: boolean
+  json: boolean
+}>
+
+interface Verb {
+  /** Options that it knows beside `--json`. */
+  options?: (keyof Values)[]
+  run: (client: ApiClient, given: string[], values: Values) => Promise<void>
+}
+
+const VERBS: Record<string, Verb> = {
+  'organizations create': { options: ['admin'], run: createOrganization },
+  'users create': { run: createUser },
+  'users promote': { run: (client, given) => setSiteAdmin(client, given, 'PUT') },
+  'users demote': { run: (client, given) => setSiteAdmin(client, given, 'DELETE') },
+  'tokens create': { options: ['name', 'scopes', 'expires'], run: createToken },
+  'tokens list': { run: listTokens },
+  'tokens delete': { run: deleteToken },
+  'repositories create': { options: ['public', 'internal'], run: createRepository },
+  'runner-packages add': { run: addPackages },
+  'runner-packages list': { run: listPackages },
+}
+
+const DEFAULT_SCOPES = 'repo,workflow'
+
+/** `fleetfoot admin …`: what an administrator does, through the same calls that any client may make. Gives the exit code. */
+export function adminCommand(argv: string[]): Promise<number> {
+  return withUsage(USAGE, argv, async () => {
+    const { values, positionals } = parseCommand(argv, OPTIONS)
+    const [noun = '', verb = '', ...given] = positionals
+    const known = VERBS[`${noun} ${verb}`]
+    if (!known) throw new UsageError(`there is no command 'admin ${[noun, verb].join(' ').trim()}'`)
+    for (const option of Object.keys(values)) {
+      const isKnown = option === 'json' || known.options?.includes(option as keyof Values)
+      if (!isKnown) throw new UsageError(`'admin ${noun} ${verb}' has no option --${option}`)
+    }
+    await known.run(openClient(), given, values)
+    return 0
+  })
+}
+
+interface AccountBody {
+  login: string
+  id: number
+  type?: string
+}
+
+async function createOrganization(client: ApiClient, given: string[], { admin, json }: Values): Promise<void> {
+  const [login] = takeArguments(given, 'LOGIN')
+  if (admin === undefined) throw new UsageError('--admin USER is missing: who owns the organization')
+  const made = await client.call<AccountBody>('POST', '/admin/organizations', { login, admin })
+  say(json, made, `organization ${made.login} made, owned by ${admin}`)
+}
+
+async function createUser(client: ApiClient, given: string[], { json }: Values): Promise<void> {
+  const [login] = takeArguments(given, 'LOGIN')
+  const made = await client.call<AccountBody>('POST', '/admin/users', { login })
+  say(json, made, `user ${made.login} made`)
+}
+
+async function setSiteAdmin(client: ApiClient, given: string[], method: 'PUT' | 'DELETE'): Promise<void> {
+  const [login] = takeArguments(given, 'LOGIN')
+  await client.call(method, `/users/${encodeURIComponent(login)}/site_admin`)
+  console.log(method === 'PUT' ? `${login} is a site administrator` : `${login} is no site administrator`)
+}
+
+async function createToken(client: ApiClient, given: string[], { name, scopes = DEFAULT_SCOPES, expires, json }: Values): Promise<void> {
+  const [login] = takeArguments(given, 'LOGIN')
+  const made = await client.call<NewTokenBody>('POST', tokensOf(login), {
+    name: name ?? `fleetfoot admin ${new Date().toISOString().slice(0, 16)}`,
+    scopes: scopes
+      .split(',')
+      .map((scope) => scope.trim())
+      .filter((scope) => scope !== ''),
+    ...(expires !== undefined && { expires_at: expiryOf(expires) }),
+  })
+  if (json) printJson(made)
+  else console.log(made.token)
+}
+
+function expiryOf(days: string): string {
+  if (!/^[1-9]\d{0,3}$/.test(days)) throw new UsageError(`--expires: '${days}' is no number of days from 1 to 9999`)
+  return new Date(Date.now() + Number(days) * 24 * 60 * 60_000).toISOString()
+}
+
+async function listTokens(client: ApiClient, given: string[], { json }: Values): Promise<void> {
+  const [login] = takeArguments(given, 'LOGIN')
+  const tokens = await client.call<TokenBody[]>('GET', tokensOf(login))
+  if (json) printJson(tokens)
+  else printTable(tokens.map((token) => [String(token.id), token.name, token.scopes.join(','), token.expires_at ?? 'does not expire']))
+}
+
+async function deleteToken(client: ApiClient, given: string[]): Promise<void> {
+  const [login, id] = takeArguments(given, 'LOGIN', 'ID')
+  if (!/^[1-9]\d{0,14}$/.test(id)) throw new UsageError(`'${id}' is no token: 'admin tokens list ${login}' shows their numbers`)
+  await client.call('DELETE', `${tokensOf(login)}/${id}`)
+  console.log(`token ${id} of ${login} is void`)
+}
+
+const tokensOf = (login: string) => `/api/fleetfoot/users/${encodeURIComponent(login)}/tokens`
+
+interface RepositoryBody {
+  full_name: string
+  visibility: string
+  clone_url: string
+}
+
+async function createRepository(client: ApiClient, given: string[], values: Values): Promise<void> {
+  const { owner, name } = splitFullName(takeArguments(given, 'OWNER/NAME')[0])
+  if (values.public && values.internal) throw new UsageError('--public and --internal exclude each other')
+  const visibility = values.public ? 'public' : values.internal ? 'internal' : 'private'
+  const body = { name, visibility, private: visibility === 'private' }
+  const account = await client.call<AccountBody>('GET', `/users/${owner}`)
+  const made =
+    account.type === 'Organization'
+      ? await client.call<RepositoryBody>('POST', `/orgs/${owner}/repos`, body)
+      : await asUser(client, owner, (user) => user.call<RepositoryBody>('POST', '/user/repos', body))
+  say(values.json, made, `${visibility} repository ${made.full_name} made: ${made.clone_url}`)
+}
+
+/** The call for one's own repositories makes them for whoever calls, so it is made with a token of that user that lives as long as the call. */
+async function asUser<T>(client: ApiClient, login: string, work: (user: ApiClient) => Promise<T>): Promise<T> {
+  const token = await client.call<NewTokenBody>('POST', tokensOf(login), {
+    name: `fleetfoot admin ${process.pid}-${Date.now()}`,
+    scopes: ['repo'],
+    expires_at: new Date(Date.now() + 24 * 60 * 60_000).toISOString(),
+  })
+  try {
+    return await work(client.as(token.token))
+  } finally {
+    await client.call('DELETE', `${tokensOf(login)}/${token.id}`)
+  }
+}
+
+async function addPackages(client: ApiClient, given: string[], { json }: Values): Promise<void> {
+  if (given.length === 0) throw new UsageError('FILE is missing')
+  const files: string[] = []
+  for (const file of given) {
+    const found = await stat(file).catch(() => undefined)
+    if (!found?.isFile()) throw new CommandError(`there is no file ${file}`, 'nothing was added')
+    files.push(file)
+  }
+  const added: PackageBody[] = []
+  for (const file of files) {
+    const answer = await client.fetch(`/api/fleetfoot/runner-packages/${encodeURIComponent(path.basename(file))}`, {
+      method: 'PUT',
+      headers: { 'Content-Type': 'application/octet-stream' },
+      body: await openAsBlob(file),
+    })
+    const entry = (await answer.json()) as PackageBody
+    added.push(entry)
+    if (!json) console.log(`${entry.filename} added: ${entry.os} ${entry.architecture} ${entry.version}, SHA-256 ${entry.sha256_checksum}`)
+  }
+  if (json) printJson(added)
+}
+
+interface ApplicationBody {
+  os: string
+  architecture: string
+  filename: string
+  download_url: string
+  sha256_checksum?: string
+}
+
+async function listPackages(client: ApiClient, given: string[], { json }: Values): Promise<void> {
+  takeArguments(given)
+  // The enterprise by its number, so that its name need not be known here.
+  const applications = await client.call<ApplicationBody[]>('GET', '/enterprises/1/actions/runners/downloads')
+  if (json) printJson(applications)
+  else
+    printTable(
+      applications.map((entry) => [entry.os, entry.architecture, entry.filename, entry.sha256_checksum ?? '-', entry.download_url]),
+    )
+}
+
+function say(json: boolean | undefined, made: unknown, text: string): void {
+  if (json) printJson(made)
+  else console.log(text)
+}
