@@ -35,13 +35,13 @@ const options: BenchOptions = {
 const chosen = BENCHES.filter(({ name }) => values.only === undefined || values.only.includes(name))
 const rows: Row[] = []
 const failures: string[] = []
-for (const { name, run } of chosen) {
-  console.error(`${name} …`)
+for (const bench of chosen) {
+  console.error(`${bench.name} …`)
   try {
-    rows.push(...(await run(options)))
+    rows.push(...(await bench.run(options)))
   } catch (error) {
     console.error(error)
-    failures.push(name)
+    failures.push(bench.name)
   }
 }
 print(rows)

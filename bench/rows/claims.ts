@@ -1,7 +1,7 @@
 import { mustCall, pollUrl } from '../support/http.ts'
 import { ratioRow, type Bench, type Row } from '../support/row.ts'
 import { makeState, runnerAccessToken, seedQueue, seedRunners, type SeededRunner, type State } from '../support/seed.ts'
-import { startProduct, type Product } from '../support/server.ts'
+import { settled, startProduct, type Product } from '../support/server.ts'
 import { median } from '../support/stats.ts'
 
 const pool = (index: number) => ['self-hosted', 'linux', `pool-${index}`]
@@ -44,6 +44,7 @@ export const claims: Bench = {
     const few = await open('100 jobs', { count: 100 + 2 * polls, repositories: 1, pools: 10 })
     const tenLines = await open(`${many} jobs in 10 lines`, { count: many, repositories: 1, pools: 10 })
     const ownLines = await open(`${many} jobs in ${many} lines`, { count: many, repositories: many / 100, pools: 100 })
+    for (const { product } of [few, tenLines, ownLines]) await settled(product)
     const queues = [few, tenLines, ownLines]
 
     const times = new Map(queues.map((queue) => [queue, { plain: [] as number[], manyLabels: [] as number[] }]))

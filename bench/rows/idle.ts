@@ -2,7 +2,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { callJson, mustCall, pollUrl } from '../support/http.ts'
 import type { Bench, BenchOptions, Row } from '../support/row.ts'
 import { makeState, runnerAccessToken, seedRunners, type SeededRunner } from '../support/seed.ts'
-import { pushFiles, startProduct, type Product } from '../support/server.ts'
+import { pushFiles, settled, startProduct, type Product } from '../support/server.ts'
 import { quantile, wallClock } from '../support/stats.ts'
 
 const POOLS = 40
@@ -50,6 +50,7 @@ async function among(options: BenchOptions, count: number): Promise<Row[]> {
   })
   await using product = await startProduct(state, options)
   await pushFiles(product, workflows())
+  await settled(product)
   const fleet = new Fleet(product, runners)
   await fleet.connect()
   const seconds = options.quick ? 5 : 60

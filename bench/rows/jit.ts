@@ -1,7 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Bench } from '../support/row.ts'
 import { makeState } from '../support/seed.ts'
-import { startProduct } from '../support/server.ts'
+import { settled, startProduct } from '../support/server.ts'
 import { median } from '../support/stats.ts'
 
 const POOL = 128
@@ -37,7 +36,7 @@ export const jit: Bench = {
       return (made / (performance.now() - began)) * 1000
     }
     const burst = async () => {
-      await delay(options.quick ? 10_000 : 15_000)
+      await settled(product)
       const began = performance.now()
       await Promise.all(Array.from({ length: BURST }, make))
       return (BURST / (performance.now() - began)) * 1000

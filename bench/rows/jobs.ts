@@ -6,7 +6,7 @@ import { scriptedExecutor } from '../../src/runner/scripted.ts'
 import { makePostgresDatabase } from '../support/postgres.ts'
 import type { Bench, BenchOptions, Row } from '../support/row.ts'
 import { makeState, type SeedOptions } from '../support/seed.ts'
-import { pushFiles, startProduct, type Product } from '../support/server.ts'
+import { pushFiles, settled, startProduct, type Product } from '../support/server.ts'
 import { loadMeter, median } from '../support/stats.ts'
 
 const RUNNERS = 24
@@ -42,16 +42,18 @@ interface Measured {
   rate: number
   calls: number
   load: number
+  /** Processor of the server for a job. */
+  cpuMs: number
   p50: number
 }
 
-function rowOf(where: string, { rate, calls, load, p50 }: Measured, aim: number | undefined): Row {
+function rowOf(where: string, { rate, calls, load, cpuMs, p50 }: Measured, aim: number | undefined): Row {
   return {
     what: `whole jobs a second, all calls of one run step, ${where}`,
     measured: `${rate.toFixed(0)} jobs/s`,
     aim: aim === undefined ? '' : `≥ ${aim}`,
     met: aim === undefined ? undefined : rate >= aim,
-    remark: `${RUNNERS} runners, ${calls} calls a job (token, poll, acquire, renew, 2 step updates, 4 logs of 3 calls, complete, and the poll that tells busy), a job takes ${p50.toFixed(0)} ms; the load process used ${Math.round(load * 100)} % of one core`,
+    remark: `${RUNNERS} runners, ${calls} calls a job (token, poll, acquire, renew, 2 step updates, 4 logs of 3 calls, complete, and the poll that tells busy), a job takes ${p50.toFixed(0)} ms and ${cpuMs.toFixed(1)} ms of the server's processor; the load process used ${Math.round(load * 100)} % of one core`,
   }
 }
 
@@ -59,6 +61,7 @@ async function measure(options: BenchOptions, seed: SeedOptions, server: { sync?
   await using state = await makeState(seed)
   await using product = await startProduct(state, options, server)
   await pushFiles(product, { '.github/workflows/many.yml': WORKFLOW })
+  await settled(product)
   const runs = options.quick ? 2 : 8
   // The first jobs warm server and load up.
   await drive(product, 1)
@@ -66,10 +69,12 @@ async function measure(options: BenchOptions, seed: SeedOptions, server: { sync?
   for (let round = 0; round < (options.quick ? 1 : 3); round++) {
     const result = await drive(product, runs)
     results.push(result)
-    options.say(`jobs: ${result.rate.toFixed(1)} jobs/s, load ${Math.round(result.load * 100)} %`)
+    options.say(
+      `jobs: ${result.rate.toFixed(1)} jobs/s, ${result.cpuMs.toFixed(1)} ms processor a job, load ${Math.round(result.load * 100)} %`,
+    )
   }
   const rate = median(results.map((result) => result.rate))
-  return results.find((result) => result.rate === rate) ?? { rate, calls: 0, load: 0, p50: 0 }
+  return results.find((result) => result.rate === rate) ?? { rate, calls: 0, load: 0, cpuMs: 0, p50: 0 }
 }
 
 /** Queues jobs, then lets runners loose on them; from the first message to the last completion. */
@@ -96,6 +101,7 @@ async function drive(product: Product, runs: number): Promise<Measured> {
   let failed = 0
   const times: number[] = []
   const meter = loadMeter()
+  const cpuBefore = product.cpuMs()
   const finished = Promise.withResolvers<void>()
   const limit = setTimeout(() => finished.reject(new Error(`${done} of ${jobs} jobs ended within 120 s`)), 120_000)
   const listeners = configs.map((config) => {
@@ -119,21 +125,21 @@ async function drive(product: Product, runs: number): Promise<Measured> {
       },
     })
   })
-  try {
-    await finished.promise
-  } finally {
-    clearTimeout(limit)
-    const load = meter()
-    stop.abort()
-    await Promise.all(listeners)
-    http.agents.http.destroy()
-    if (failed > 0) throw new Error(`${failed} jobs failed`)
-    times.push(load)
-  }
-  const load = times.pop() ?? 0
+  const outcome = await finished.promise.then(
+    () => undefined,
+    (error: Error) => error,
+  )
+  clearTimeout(limit)
+  const load = meter()
+  const cpuMs = (product.cpuMs() - cpuBefore) / jobs
+  stop.abort()
+  await Promise.all(listeners)
+  http.agents.http.destroy()
+  if (outcome) throw outcome
+  if (failed > 0) throw new Error(`${failed} jobs failed`)
   await requireSuccess(product, runs)
   // Of the listener: token and acquire for each job, renew, poll as Online and as Busy.
-  return { rate: jobs / ((ended - (began ?? 0)) / 1000), calls: Math.round(calls / jobs) + 5, load, p50: median(times) }
+  return { rate: jobs / ((ended - (began ?? 0)) / 1000), calls: Math.round(calls / jobs) + 5, load, cpuMs, p50: median(times) }
 }
 
 /** A fast server that loses jobs is no result. */

@@ -1,7 +1,7 @@
 import { mustCall, requestsPerSecond } from '../support/http.ts'
 import { ratioRow, type Bench, type BenchOptions, type Row } from '../support/row.ts'
 import { makeState, seedRunners } from '../support/seed.ts'
-import { startBare, startProduct } from '../support/server.ts'
+import { settled, startBare, startProduct } from '../support/server.ts'
 import { loadMeter, median } from '../support/stats.ts'
 import { accountInsert, membershipSet } from '../../src/store/accounts.ts'
 import { runnerGroupEnsureDefault } from '../../src/store/runners.ts'
@@ -27,6 +27,7 @@ export const lists: Bench = {
       },
     })
     await using product = await startProduct(state, options)
+    await settled(product)
     if (state.database.kind !== 'sqlite') throw new Error('the bare handler reads SQLite')
     await using bare = await startBare('bare-list.ts', [state.database.file, String(state.acme.id)])
     const page = (org: string, number: number) => () =>

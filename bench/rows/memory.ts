@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { pollUrl } from '../support/http.ts'
 import { ratioRow, type Bench } from '../support/row.ts'
 import { makeState, runnerAccessToken, seedRunners, type SeededRunner } from '../support/seed.ts'
-import { settledBytes, startBare, startProduct, type Child } from '../support/server.ts'
+import { settled, settledBytes, startBare, startProduct, type Child } from '../support/server.ts'
 import { median } from '../support/stats.ts'
 
 /** What a waiting runner takes of memory, against a request that a bare `node:http` server holds. */
@@ -26,6 +26,7 @@ export const memory: Bench = {
       await using bare = await startBare('bare-held.ts', [], { collects: true })
       bares.push(await perRequest(bare, runners, tokens, count))
       await using product = await startProduct(state, options, { collects: true })
+      await settled(product)
       ours.push(await perRequest(product, runners, tokens, count))
       options.say(`memory: ${Math.round(ours.at(-1) ?? 0)} bytes a runner, bare ${Math.round(bares.at(-1) ?? 0)}`)
     }
@@ -40,11 +41,13 @@ async function perRequest(server: Child, runners: SeededRunner[], tokens: string
   await using warm = await hold(server, runners.slice(count), tokens.slice(count))
   await warm[Symbol.asyncDispose]()
   const before = await settledBytes(server)
-  await using _held = await hold(server, runners.slice(0, count), tokens.slice(0, count))
-  return ((await settledBytes(server)) - before) / count
+  await using held = await hold(server, runners.slice(0, count), tokens.slice(0, count))
+  const bytes = ((await settledBytes(server)) - before) / count
+  if (held.answered() > 0) throw new Error(`${held.answered()} polls were answered`)
+  return bytes
 }
 
-async function hold(server: Child, runners: SeededRunner[], tokens: string[]): Promise<AsyncDisposable> {
+async function hold(server: Child, runners: SeededRunner[], tokens: string[]): Promise<AsyncDisposable & { answered(): number }> {
   const agent = new Agent({ keepAlive: true, maxSockets: Infinity })
   const requests: ClientRequest[] = []
   let answered = 0
@@ -59,6 +62,7 @@ async function hold(server: Child, runners: SeededRunner[], tokens: string[]): P
   await delay(500)
   if (answered > 0) throw new Error(`${answered} polls were answered at once`)
   return {
+    answered: () => answered,
     async [Symbol.asyncDispose]() {
       for (const sent of requests) sent.destroy()
       agent.destroy()

@@ -12,7 +12,7 @@ import { makeGitClient } from '../../test/support/git-client.ts'
 import { makeOfficialRunner, officialRunnerDir } from '../../test/support/official-runner.ts'
 import type { Bench } from '../support/row.ts'
 import { makeState } from '../support/seed.ts'
-import { startProduct, type Product } from '../support/server.ts'
+import { settled, startProduct, type Product } from '../support/server.ts'
 import { median } from '../support/stats.ts'
 
 const WORKFLOW = `on: push\njobs:\n  a:\n    runs-on: self-hosted\n    steps:\n      - run: echo hello\n`
@@ -25,6 +25,7 @@ export const push: Bench = {
     await using product = await startProduct(state, options)
     await using runner = officialRunnerDir ? await startOfficial(product) : await startPortable(product)
     await online(product)
+    await settled(product)
     using client = makeGitClient()
     await client.git('.', 'init', '--quiet', '--initial-branch', 'main', 'work')
     const { host } = new URL(product.url)

@@ -7,7 +7,7 @@ import { registerRunner } from '../../src/runner/registration.ts'
 import { scriptedExecutor } from '../../src/runner/scripted.ts'
 import type { Bench, BenchOptions, Row } from '../support/row.ts'
 import { makeState, type State } from '../support/seed.ts'
-import { pushFiles, startProduct } from '../support/server.ts'
+import { pushFiles, settled, startProduct } from '../support/server.ts'
 import { median } from '../support/stats.ts'
 
 const WORKFLOW = `on: workflow_dispatch\njobs:\n  a:\n    runs-on: self-hosted\n    steps:\n      - run: echo\n`
@@ -66,7 +66,7 @@ async function residence(options: BenchOptions, state: State): Promise<Row> {
     if (answer.status !== 204) throw new Error(`dispatch: ${answer.status} ${answer.body}`)
     await done
   }
-  await new Promise((resolve) => setTimeout(resolve, 3000))
+  await settled(product)
   const before = product.rss() / MB
   let largest = before
   for (let i = 0; i < JOBS; i++) {

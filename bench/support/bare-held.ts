@@ -3,8 +3,7 @@ import type { AddressInfo } from 'node:net'
 
 /** Holds every request: what a waiting client costs `node:http` itself. */
 const held = new Set<ServerResponse>()
-const server = createServer((request, response) => {
-  if (request.url === '/readyz') return void response.end()
+const server = createServer((_request, response) => {
   held.add(response)
   response.on('close', () => held.delete(response))
 })

@@ -16,6 +16,8 @@ export interface Child extends AsyncDisposable {
   pid: number
   /** Resident memory in bytes. */
   rss(): number
+  /** Milliseconds of processor that it has used, all threads together. */
+  cpuMs(): number
 }
 
 /** The product, `bin/fleetfoot serve`, in a process of its own. */
@@ -106,6 +108,7 @@ function childOf(child: ChildProcess, url: string): Child {
     url,
     pid,
     rss: () => residentBytes(pid),
+    cpuMs: () => processorMs(pid),
     async [Symbol.asyncDispose]() {
       if (child.exitCode !== null) return
       const ended = new Promise((resolve) => child.once('exit', resolve))
@@ -120,6 +123,24 @@ function childOf(child: ChildProcess, url: string): Child {
 export function residentBytes(pid: number): number {
   const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
   return Number(match?.[1] ?? Number.NaN) * 1024
+}
+
+/** User and system time; Linux counts in hundredths of a second. */
+function processorMs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ')
+  return (Number(fields[11]) + Number(fields[12])) * 10
+}
+
+/** Waits until a server that just started has nothing left to do: its evaluator is warm, its pool of keys full. */
+export async function settled(child: Child): Promise<void> {
+  for (let i = 0; i < 60; i++) {
+    const before = child.cpuMs()
+    await delay(1000)
+    if (child.cpuMs() - before <= 30) return
+  }
+  throw new Error('the server does not come to rest')
 }
 
 /** Lets a child that was started with `collects` collect its garbage, and gives what it holds afterwards. */
