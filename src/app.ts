@@ -14,14 +14,22 @@ import { beatPulse } from './core/jobs/reconcile-jobs.ts'
 import { openGit } from './core/repos/git.ts'
 import { KeyPool } from './core/runners/key-pool.ts'
 import { openEvaluator } from './core/runs/evaluator.ts'
+import type { Access } from './http/access.ts'
 import type { AddressBook } from './http/addresses.ts'
 import { createServer, type App } from './http/server.ts'
 import { blobRoom } from './protocols/blob-store/routes.ts'
+import { consoleRoom } from './protocols/console/routes.ts'
 import { gitRoom } from './protocols/git/routes.ts'
+import { adminRoutes } from './protocols/github-rest/admin.ts'
+import { graphqlRoutes } from './protocols/github-rest/graphql.ts'
+import { metaRoutes } from './protocols/github-rest/meta.ts'
+import { organizationRoutes } from './protocols/github-rest/organizations.ts'
 import { RateLimits } from './protocols/github-rest/rate-limits.ts'
+import { repositoryRoutes } from './protocols/github-rest/repositories.ts'
 import { useGitHubRest, type RestDeps } from './protocols/github-rest/room.ts'
 import { runnerRoutes } from './protocols/github-rest/runners.ts'
 import { runRoutes } from './protocols/github-rest/runs.ts'
+import { userRoutes } from './protocols/github-rest/users.ts'
 import { launchRoom } from './protocols/launch/routes.ts'
 import { Metrics, operationsRoom } from './protocols/operations/routes.ts'
 import { oauthRoom, registrationRoom } from './protocols/registration/routes.ts'
@@ -53,6 +61,15 @@ export interface RunningApp extends AsyncDisposable {
   deps: RestDeps
   /** `host:port` of every listening socket. */
   addresses: string[]
+  /** What is served, as each route declares it. */
+  routes: ServedRoute[]
+}
+
+export interface ServedRoute {
+  method: string
+  url: string
+  access: Access | undefined
+  operationId: string | undefined
 }
 
 const SHUTDOWN_MS = 10_000
@@ -72,6 +89,9 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     await prepareInstallation({ db, now, keys }, { enterprise: config.enterprise, adminToken: config.secrets.adminToken })
     if (config.database.kind === 'postgres') await checkClock(db, now)
 
+    const git = openGit({ dir: config.reposDir, log })
+    await git.check()
+
     const ports = new Set<number>()
     const book = addressBook(config.url, ports)
     const shutdown = new AbortController()
@@ -83,14 +103,15 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       signals,
       blobs: new DiskBlobStore(config.blobsDir),
       evaluator: stack.use(openEvaluator()),
-      git: openGit({ dir: config.reposDir, log }),
+      git,
       log,
       addresses: { url: config.url, jobServerUrl: config.jobServerUrl },
       retentionMs: config.retentionMs,
     }
     const dispatcher = stack.use(new Dispatcher(base))
     const jitKeys = stack.use(new KeyPool(options.keyPoolSize))
-    const deps = { ...base, dispatcher, jitKeys, book, rateLimits: new RateLimits(now), shutdown: shutdown.signal }
+    const { contentUrl } = config
+    const deps = { ...base, dispatcher, jitKeys, book, contentUrl, rateLimits: new RateLimits(now), shutdown: shutdown.signal }
     const feed = stack.use(new Feed(deps))
 
     const http = createServer({
@@ -101,6 +122,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       onUpgrade: (request, socket, head) => void feed.upgrade(request, socket, head),
     })
     const { app } = http
+    const routes = collectRoutes(app)
     registerRooms(app, deps)
     const servers = await listen(http, config.listen, options.inherited ?? [])
     const addresses = servers.map((server) => describe(server, ports))
@@ -116,11 +138,22 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       jitKeys.fill()
     }
     base.evaluator.warm()
-    return { app, deps, addresses, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+    return { app, deps, addresses, routes, [Symbol.asyncDispose]: () => stack.disposeAsync() }
   } catch (error) {
     await stack.disposeAsync()
     throw error
   }
+}
+
+function collectRoutes(app: App): ServedRoute[] {
+  const routes: ServedRoute[] = []
+  app.addHook('onRoute', ({ method, url, config, schema }) => {
+    for (const each of [method].flat()) {
+      // Fastify adds HEAD to each GET.
+      if (each !== 'HEAD') routes.push({ method: each, url, access: config?.access, operationId: schema?.operationId })
+    }
+  })
+  return routes
 }
 
 function registerRooms(app: App, deps: RestDeps): void {
@@ -146,7 +179,18 @@ function registerRooms(app: App, deps: RestDeps): void {
     useGitHubRest(scope, deps)
     runnerRoutes(scope, deps)
     runRoutes(scope, deps)
+    metaRoutes(scope, deps)
+    userRoutes(scope, deps)
+    organizationRoutes(scope, deps)
+    repositoryRoutes(scope, deps)
+    adminRoutes(scope, deps)
+    graphqlRoutes(scope, deps)
   }, '/api/v3')
+  room((scope) => {
+    useGitHubRest(scope, deps)
+    graphqlRoutes(scope, deps)
+  }, '/api')
+  room((scope) => consoleRoom(scope, deps), '/api/fleetfoot')
 }
 
 async function openSignals(config: Config): Promise<Signals> {

@@ -1,11 +1,12 @@
 import type { Deps } from '../core/deps.ts'
 import { endCancelledJobs, endJobLeases, endOverdueJobs, endStaleQueued } from '../core/jobs/reconcile-jobs.ts'
-import { advanceStalledRuns, pruneSpares, removeAbandonedRunners } from '../core/maintenance.ts'
+import { advanceStalledRuns, expireRuns, pruneSpares, removeAbandonedRunners, tidyRepositories } from '../core/maintenance.ts'
 import { reconcilePushes } from '../core/repos/reconcile-pushes.ts'
 import type { Task } from './driver.ts'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
 /** A push is left alone for this long: its own connection settles it. */
 const PUSH_SETTLES_MS = 10 * SECOND
 
@@ -20,5 +21,7 @@ export function backgroundTasks(deps: Deps): Task[] {
     { name: 'settle-pushes', everyMs: 5 * SECOND, run: async () => `${await reconcilePushes(deps, PUSH_SETTLES_MS)} pushes` },
     { name: 'remove-abandoned-runners', everyMs: 10 * MINUTE, run: () => removeAbandonedRunners(deps) },
     { name: 'prune-spares', everyMs: 10 * MINUTE, run: () => pruneSpares(deps) },
+    { name: 'expire-runs', everyMs: 10 * MINUTE, run: () => expireRuns(deps) },
+    { name: 'tidy-repositories', everyMs: HOUR, run: () => tidyRepositories(deps, 2 * HOUR) },
   ]
 }

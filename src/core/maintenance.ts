@@ -1,7 +1,8 @@
 import { systemActor } from '../model/access.ts'
-import { chunksDelete, jobsWithSpareChunks } from '../store/logs.ts'
+import { blobBlocks, blobDelete, chunksDelete, jobsWithSpareChunks } from '../store/logs.ts'
 import { eventsForget } from '../store/events.ts'
 import { runnerById, runnersAbandoned, runnersForget } from '../store/runners.ts'
+import { blobsOfRun, repositoriesPushedSince, runDelete, runsExpired } from '../store/retention.ts'
 import { runsStalled } from '../store/runs.ts'
 import { expiredDelete } from '../store/tokens.ts'
 import type { Deps } from './deps.ts'
@@ -42,4 +43,25 @@ export async function pruneSpares({ db, now, retentionMs }: Pick<Deps, 'db' | 'n
   await expiredDelete(db, now())
   await eventsForget(db, now() - retentionMs)
   return `${jobs.length} logs`
+}
+
+/** Deletes what is older than FLEETFOOT_RETENTION_DAYS: first the objects of a run, then its rows, so that a death in between loses track of none. */
+export async function expireRuns({ db, now, blobs, retentionMs }: Pick<Deps, 'db' | 'now' | 'blobs' | 'retentionMs'>): Promise<string> {
+  const expired = await runsExpired(db, now() - retentionMs, BATCH)
+  for (const runId of expired) {
+    for (const key of await blobsOfRun(db, runId)) {
+      for (const { part } of await blobBlocks(db, key)) await blobs.delete(part)
+      await blobs.delete(key)
+      await blobDelete(db, key)
+    }
+    await db.transaction().execute((tx) => runDelete(tx, runId))
+  }
+  return `${expired.length} runs`
+}
+
+/** Packs the loose objects of repositories that were pushed to: git's own tidying is off while it receives. */
+export async function tidyRepositories({ db, now, git }: Pick<Deps, 'db' | 'now' | 'git'>, everyMs: number): Promise<string> {
+  const ids = await repositoriesPushedSince(db, now() - everyMs, BATCH)
+  for (const id of ids) await git.tidy(id)
+  return `${ids.length} repositories`
 }

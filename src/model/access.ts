@@ -96,6 +96,17 @@ const ENTERPRISE = ['admin:enterprise', 'manage_runners:enterprise']
 export const needs = {
   anyone: { on: 'nothing', role: 'anyone', scopes: [], accepted: [] },
   user: { on: 'nothing', role: 'user', scopes: [], accepted: [] },
+  /** Private fields come with `user` and `read:user`. */
+  self: { on: 'nothing', role: 'user', scopes: [], accepted: [] },
+  userOrganizations: {
+    on: 'nothing',
+    role: 'user',
+    scopes: ['read:org', 'user'],
+    accepted: ['admin:org', 'read:org', 'user', 'write:org'],
+  },
+  userRepositories: { on: 'nothing', role: 'user', scopes: [], accepted: ['repo'] },
+  /** Site administrators for anybody, users for themselves. */
+  userTokens: { on: 'nothing', role: 'user', scopes: ['user', 'site_admin'], accepted: ['site_admin', 'user'] },
   siteAdmin: { on: 'site', role: 'owner', scopes: ['site_admin'], accepted: ['site_admin'] },
   enterpriseRunners: { on: 'enterprise', role: 'owner', scopes: ENTERPRISE, accepted: ENTERPRISE },
   organizationRunners: { on: 'organization', role: 'owner', scopes: ORG, accepted: ['admin:org'] },

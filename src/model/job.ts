@@ -88,6 +88,12 @@ export interface HeadCommit {
   committer: { name: string; email: string }
 }
 
+/** A commit with what only its own page tells. */
+export interface Commit extends HeadCommit {
+  parents: string[]
+  authoredAt: string
+}
+
 export interface Workflow {
   id: number
   repositoryId: number

@@ -18,6 +18,7 @@ export async function accountInsert(
     name?: string | null
     email?: string | null
     siteAdminAt?: number
+    suspendedAt?: number
     createdAt: number
   },
 ): Promise<Account | undefined> {
@@ -31,7 +32,7 @@ export async function accountInsert(
       name: account.name ?? null,
       email: account.email ?? null,
       siteAdminAt: account.siteAdminAt ?? null,
-      suspendedAt: null,
+      suspendedAt: account.suspendedAt ?? null,
       createdAt,
       updatedAt: createdAt,
     })
@@ -57,6 +58,11 @@ export async function accountSetSiteAdmin(db: Db, id: number, siteAdminAt: numbe
   await db.updateTable('account').set({ siteAdminAt, updatedAt: now }).where('id', '=', id).execute()
 }
 
+/** Marks an account as changed. Of two transactions that begin with this on one account, the second waits for the first. */
+export async function accountTouch(db: Db, id: number, now: number): Promise<void> {
+  await db.updateTable('account').set({ updatedAt: now }).where('id', '=', id).execute()
+}
+
 /** Organizations in order of id, after `since`. */
 export async function organizationList(db: Db, since: number, limit: number): Promise<Account[]> {
   const rows = await db
@@ -70,16 +76,22 @@ export async function organizationList(db: Db, since: number, limit: number): Pr
   return rows.map(decodeAccount)
 }
 
-/** Organizations that a user belongs to, by login. */
-export async function organizationsOfUser(db: Db, userId: number): Promise<Account[]> {
-  const rows = await db
-    .selectFrom('membership')
+/** Organizations that a user belongs to, by login; a page and the whole count. */
+export async function organizationsOfUser(
+  db: Db,
+  userId: number,
+  page: { offset: number; limit: number },
+): Promise<{ organizations: Account[]; total: number }> {
+  const matching = db.selectFrom('membership').where('membership.userId', '=', userId)
+  const rows = await matching
     .innerJoin('account', 'account.id', 'membership.organizationId')
     .selectAll('account')
-    .where('membership.userId', '=', userId)
     .orderBy('account.loginKey')
+    .offset(page.offset)
+    .limit(page.limit)
     .execute()
-  return rows.map(decodeAccount)
+  const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
+  return { organizations: rows.map(decodeAccount), total: count }
 }
 
 export async function membershipRole(db: Db, organizationId: number, userId: number): Promise<'owner' | 'member' | undefined> {
@@ -124,26 +136,25 @@ export async function membershipOwners(db: Db, organizationId: number): Promise<
   return row.count
 }
 
-/** Members of an organization by login; a page and the whole count. */
+/** Members of an organization by login, those with one role where it is given; a page and the whole count. */
 export async function memberList(
   db: Db,
   organizationId: number,
+  role: 'owner' | 'member' | undefined,
   page: { offset: number; limit: number },
 ): Promise<{ members: Account[]; total: number }> {
-  const rows = await db
+  const matching = db
     .selectFrom('membership')
+    .where('organizationId', '=', organizationId)
+    .$if(role !== undefined, (query) => query.where('role', '=', role ?? 'member'))
+  const rows = await matching
     .innerJoin('account', 'account.id', 'membership.userId')
     .selectAll('account')
-    .where('organizationId', '=', organizationId)
     .orderBy('account.loginKey')
     .offset(page.offset)
     .limit(page.limit)
     .execute()
-  const { count } = await db
-    .selectFrom('membership')
-    .select((eb) => eb.fn.countAll<number>().as('count'))
-    .where('organizationId', '=', organizationId)
-    .executeTakeFirstOrThrow()
+  const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
   return { members: rows.map(decodeAccount), total: count }
 }
 
@@ -168,8 +179,23 @@ export async function collaboratorSet(
     .execute()
 }
 
-export async function collaboratorDelete(db: Db, repositoryId: number, userId: number): Promise<void> {
-  await db.deleteFrom('collaborator').where('repositoryId', '=', repositoryId).where('userId', '=', userId).execute()
+/** Whether there was one. */
+export async function collaboratorDelete(db: Db, repositoryId: number, userId: number): Promise<boolean> {
+  const result = await db
+    .deleteFrom('collaborator')
+    .where('repositoryId', '=', repositoryId)
+    .where('userId', '=', userId)
+    .executeTakeFirst()
+  return result.numDeletedRows > 0n
+}
+
+/** What a user was given in repositories of one owner. */
+export async function collaboratorDeleteAt(db: Db, ownerId: number, userId: number): Promise<void> {
+  await db
+    .deleteFrom('collaborator')
+    .where('userId', '=', userId)
+    .where('repositoryId', 'in', db.selectFrom('repository').select('id').where('ownerId', '=', ownerId))
+    .execute()
 }
 
 /** The one enterprise of this server. */

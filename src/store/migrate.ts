@@ -7,7 +7,7 @@ interface Migration {
   name: string
   /** A node that does not know this migration must not run beside it. */
   breaking: boolean
-  up(tools: MigrationTools): Promise<void>
+  up: (tools: MigrationTools) => Promise<void>
 }
 
 /** Every migration, in order, forward only. A landed one is never edited. */

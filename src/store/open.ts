@@ -20,7 +20,7 @@ export function openDatabase(config: DatabaseConfig): Db {
     return new Kysely<Schema>({ dialect: new SqliteDialect({ database: openSqlite(config.file, config.sync) }) })
   }
   const types = {
-    getTypeParser: (oid: number, format?: 'text' | 'binary') => (oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format as 'text')),
+    getTypeParser: (oid: number, format?: 'text' | 'binary') => (oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format)),
   }
   const pool = new pg.Pool({
     connectionString: config.url,

@@ -106,6 +106,19 @@ export async function repositoryList(
   return { repositories: rows.map((row) => decodeRepository(row, ownerRow)), total: count }
 }
 
+/** How many repositories an owner has that everybody sees, and that not everybody does. */
+export async function repositoryCounts(db: Db, ownerId: number): Promise<{ open: number; closed: number }> {
+  const rows = await db
+    .selectFrom('repository')
+    .select(['visibility', (eb) => eb.fn.countAll<number>().as('count')])
+    .where('ownerId', '=', ownerId)
+    .groupBy('visibility')
+    .execute()
+  const sum = (isOpen: boolean) =>
+    rows.filter(({ visibility }) => (visibility === 'public') === isOpen).reduce((total, { count }) => total + count, 0)
+  return { open: sum(true), closed: sum(false) }
+}
+
 /** Repositories that a user owns, was invited to or sees as a member, by full name. */
 export async function repositoryListOfUser(
   db: Db,

@@ -49,6 +49,41 @@ export async function tokenByHash(db: Db, hash: string): Promise<SignedInToken |
   return { ...rest, scopes: JSON.parse(scopes) as string[], siteAdmin: siteAdminAt !== null, suspended: suspendedAt !== null }
 }
 
+/**
+ * Makes the one impersonation token of a user, or gives the one that is there a new text and new scopes. That there is one at most is a
+ * unique key: whoever loses a race changes the winner's.
+ */
+export async function tokenSetImpersonation(
+  db: Db,
+  token: { userId: number; name: string; scopes: string[]; hash: string; createdAt: number },
+): Promise<{ id: number; createdAt: number; isNew: boolean }> {
+  const { userId, hash } = token
+  const scopes = JSON.stringify(token.scopes)
+  const replace = () =>
+    db
+      .updateTable('token')
+      .set({ hash, scopes })
+      .where('userId', '=', userId)
+      .where('kind', '=', 'impersonation')
+      .returning(['id', 'createdAt'])
+      .executeTakeFirst()
+  const replaced = await replace()
+  if (replaced) return { ...replaced, isNew: false }
+
+  const unset = { assignmentId: null, permissions: null, repositories: null, expiresAt: null, lastUsedAt: null }
+  const made = await db
+    .insertInto('token')
+    .values({ ...token, ...unset, kind: 'impersonation', scopes })
+    .onConflict((c) => c.doNothing())
+    .returning(['id', 'createdAt'])
+    .executeTakeFirst()
+  if (made) return { ...made, isNew: true }
+  const raced = await replace()
+  if (!raced) throw new Error('the impersonation token could not be made')
+  return { ...raced, isNew: false }
+}
+
+/** Tokens of a user in the order in which they were made. */
 export async function tokensOfUser(db: Db, userId: number): Promise<TokenRow[]> {
   const rows = await db
     .selectFrom('token')
@@ -59,6 +94,7 @@ export async function tokensOfUser(db: Db, userId: number): Promise<TokenRow[]> 
   return rows.map((row) => ({ ...row, scopes: JSON.parse(row.scopes) as string[] }))
 }
 
+/** Whether there was one. */
 export async function tokenDelete(db: Db, where: { userId: number; kind?: TokenRow['kind']; id?: number }): Promise<boolean> {
   const result = await db
     .deleteFrom('token')

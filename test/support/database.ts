@@ -9,10 +9,13 @@ export interface TestDatabase extends AsyncDisposable {
   config: DatabaseConfig
 }
 
-/** An empty database of its own: SQLite in a temporary folder, or, with FLEETFOOT_TEST_DATABASE_URL, a new PostgreSQL database. */
+/**
+ * An empty database of its own: SQLite in a temporary folder, or, where the suite runs for PostgreSQL (see vitest.config.ts), a new database
+ * on the server that FLEETFOOT_TEST_DATABASE_URL names.
+ */
 export async function makeTestDatabase(): Promise<TestDatabase> {
   const server = process.env['FLEETFOOT_TEST_DATABASE_URL']
-  return server ? makePostgres(server) : makeSqlite()
+  return server && process.env['FLEETFOOT_TEST_DATABASE_KIND'] === 'postgres' ? makePostgres(server) : makeSqlite()
 }
 
 function makeSqlite(): TestDatabase {

@@ -1,8 +1,8 @@
-import type { HeadCommit } from '../../model/job.ts'
+import type { Commit } from '../../model/job.ts'
 import type { CommitFiles, DirectoryEntry, Ref } from './git.ts'
 
 /** Reads a commit object, as `git cat-file` gives it. */
-export function parseCommit(id: string, raw: Buffer): HeadCommit {
+export function parseCommit(id: string, raw: Buffer): Commit {
   const end = raw.indexOf('\n\n')
   const headers = (end < 0 ? raw : raw.subarray(0, end)).toString('latin1').split('\n')
   const value = (name: string) => headers.find((line) => line.startsWith(`${name} `))?.slice(name.length + 1) ?? ''
@@ -16,6 +16,8 @@ export function parseCommit(id: string, raw: Buffer): HeadCommit {
     timestamp: committer.timestamp,
     author: { name: author.name, email: author.email },
     committer: { name: committer.name, email: committer.email },
+    parents: headers.filter((line) => line.startsWith('parent ')).map((line) => line.slice('parent '.length)),
+    authoredAt: author.timestamp,
   }
 }
 

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { PassThrough, type Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { AppError } from '../../model/errors.ts'
-import type { HeadCommit } from '../../model/job.ts'
+import type { Commit, HeadCommit } from '../../model/job.ts'
 import { isObjectId, isRefName, noCommit } from '../../model/push.ts'
 import { randomHex } from '../../model/secret-text.ts'
 import type { Log } from '../deps.ts'
@@ -36,6 +36,8 @@ export interface Git {
   setHead(id: number, branch: string): Promise<void>
   /** @throws AppError not_found */
   commit(id: number, sha: string): Promise<HeadCommit>
+  /** The same with its parents and the time of its author. @throws AppError not_found */
+  readCommit(id: number, sha: string): Promise<Commit>
   /** Commits that a push brought, oldest first; the newest `limit` of them. `refs` are the refs of the same push. */
   commitsBetween(id: number, before: string | undefined, after: string, limit: number, refs?: string[]): Promise<PushedCommit[]>
   /**
@@ -128,7 +130,8 @@ export function openGit({ dir, maxPushBytes = 2 * GIB, log }: GitOptions): Git {
     refs: (id) => refs(context, id),
     head: (id) => head(context, id),
     setHead: (id, branch) => setHead(context, id, branch),
-    commit: (id, sha) => commit(context, id, sha),
+    commit: async (id, sha) => headOf(await readCommit(context, id, sha)),
+    readCommit: (id, sha) => readCommit(context, id, sha),
     commitsBetween: (id, before, after, limit, refs) => commitsBetween(context, id, { before, after, refs }, limit),
     changedPaths: (id, before, after, limit, refs) => changedPaths(context, id, { before, after, refs }, limit),
     isAncestor: (id, ancestor, descendant) => isAncestor(context, id, ancestor, descendant),
@@ -227,10 +230,15 @@ async function setHead(context: Context, id: number, branch: string): Promise<vo
   await ask(context, id, ['symbolic-ref', 'HEAD', `refs/heads/${checkBranch(branch)}`])
 }
 
-async function commit(context: Context, id: number, sha: string): Promise<HeadCommit> {
+async function readCommit(context: Context, id: number, sha: string): Promise<Commit> {
   const [object] = await readObjects(context, id, [`${checkId(sha)}^{commit}`])
   if (!object) throw new AppError('not_found', `No commit found for SHA: ${sha}`)
   return parseCommit(object.sha, object.content)
+}
+
+/** What events and runs keep of a commit. */
+function headOf({ id, treeId, message, timestamp, author, committer }: Commit): HeadCommit {
+  return { id, treeId, message, timestamp, author, committer }
 }
 
 async function commitsBetween(context: Context, id: number, range: Range, limit: number): Promise<PushedCommit[]> {
@@ -241,7 +249,7 @@ async function commitsBetween(context: Context, id: number, range: Range, limit:
   const files = await filesOf(context, id, oldestFirst)
   return commits.flatMap((object) => {
     if (!object) return []
-    return { ...parseCommit(object.sha, object.content), ...(files.get(object.sha) ?? { added: [], removed: [], modified: [] }) }
+    return { ...headOf(parseCommit(object.sha, object.content)), ...(files.get(object.sha) ?? { added: [], removed: [], modified: [] }) }
   })
 }
 

@@ -127,6 +127,19 @@ export async function movedRepository({ db }: Pick<Deps, 'db'>, owner: string, n
   return (await repositoryByFormerName(db, owner, name))?.id
 }
 
+/** The same for those who may see the repository. */
+export async function visibleMovedRepository(deps: ReadDeps, actor: Actor, owner: string, name: string): Promise<number | undefined> {
+  const moved = await repositoryByFormerName(deps.db, owner, name)
+  if (!moved) return undefined
+  try {
+    await authorizeRepository(deps, actor, { id: moved.id }, needs.repositoryRead)
+    return moved.id
+  } catch (error) {
+    if (error instanceof AppError) return undefined
+    throw error
+  }
+}
+
 /** Repositories of a user or an organization that the actor may see, by name. */
 export async function listRepositories(
   deps: ReadDeps,

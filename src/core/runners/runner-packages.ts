@@ -89,6 +89,22 @@ export async function addRunnerPackage(
   return { os, architecture, version, filename, sha256: entry.sha256, size }
 }
 
+export interface AddedPackage {
+  os: string
+  architecture: string
+  version: string
+  filename: string
+  sha256: string
+  size: number
+  createdAt: number
+}
+
+/** The packages that were added, for site administrators. */
+export async function listRunnerPackages({ db }: Pick<Deps, 'db'>, actor: Actor): Promise<AddedPackage[]> {
+  requireSiteAdmin(actor, needs.siteAdmin)
+  return runnerPackageList(db)
+}
+
 /** An added package by its file name, for anyone: upstream's are public too. */
 export async function getRunnerPackage(
   { db }: Pick<Deps, 'db'>,

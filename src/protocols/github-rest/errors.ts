@@ -1,3 +1,4 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AppError } from '../../model/errors.ts'
 import { failureOf } from '../../http/failures.ts'
 import type { App } from '../../http/server.ts'
@@ -23,15 +24,31 @@ declare module 'fastify' {
   }
 }
 
-/** Every failure in the room answers in the shape that octokit and gh parse. A known path with a wrong method is not found, too. */
-export function useGitHubErrors(room: App): void {
+/**
+ * Every failure in the room answers in the shape that octokit and gh parse. A known path with a wrong method is not found, too. What is
+ * not found may have moved: `movedTo` knows where to.
+ */
+export function useGitHubErrors(room: App, movedTo: (request: FastifyRequest) => Promise<string | undefined>): void {
   room.setNotFoundHandler(async (_request, reply) => reply.code(404).send(githubError(404, 'Not Found')))
   room.setErrorHandler(async (error: Error, request, reply) => {
     const { status, message, details } = failureOf(error, request)
     const { docs } = request.routeOptions.config
+    const documentation = docs === undefined ? DOCUMENTATION : `${DOCUMENTATION}/${docs}`
     reply.serializer(JSON.stringify).header('Content-Type', 'application/json; charset=utf-8')
-    return reply.code(status).send(githubError(status, message, docs === undefined ? DOCUMENTATION : `${DOCUMENTATION}/${docs}`, details))
+    const address = status === 404 ? await movedTo(request) : undefined
+    if (address !== undefined) return redirect(request, reply, address, documentation)
+    return reply.code(status).send(githubError(status, message, documentation, details))
   })
+}
+
+/** Other methods than GET must be repeated as they are, with their body (rest-api.md 2.17). */
+function redirect({ method }: FastifyRequest, reply: FastifyReply, url: string, documentation: string) {
+  const isRead = method === 'GET' || method === 'HEAD'
+  const message = isRead ? 'Moved Permanently' : 'Temporary Redirect'
+  return reply
+    .code(isRead ? 301 : 307)
+    .header('Location', url)
+    .send({ message, url, documentation_url: documentation })
 }
 
 /** The answer for an `Accept` that asks for no JSON (rest-api.md 3.9). */

@@ -1,96 +1,10 @@
-import type { Account, Repository } from '../../model/account.ts'
-import { fullName } from '../../model/account.ts'
+import { fullName, type Repository } from '../../model/account.ts'
 import type { JobView } from '../../core/jobs/jobs.ts'
 import type { RunView } from '../../core/runs/runs.ts'
 import type { Run, Workflow } from '../../model/job.ts'
+import { presentSimpleUser, type Bases } from './present-account.ts'
+import { presentMinimalRepository } from './present-repository.ts'
 import { isoTime, nodeId } from './room.ts'
-
-/** Addresses that objects are built with: of the API and of the web host. */
-export interface Bases {
-  api: string
-  web: string
-}
-
-/** simple-user (rest-api.md 2.17). */
-export function presentSimpleUser({ api, web }: Bases, account: Account) {
-  const url = `${api}/users/${account.login}`
-  return {
-    login: account.login,
-    id: account.id,
-    node_id: nodeId(account.kind === 'user' ? 'User' : 'Organization', account.id),
-    avatar_url: `${web}/avatars/${account.id}`,
-    gravatar_id: '',
-    url,
-    html_url: `${web}/${account.login}`,
-    followers_url: `${url}/followers`,
-    following_url: `${url}/following{/other_user}`,
-    gists_url: `${url}/gists{/gist_id}`,
-    starred_url: `${url}/starred{/owner}{/repo}`,
-    subscriptions_url: `${url}/subscriptions`,
-    organizations_url: `${url}/orgs`,
-    repos_url: `${url}/repos`,
-    events_url: `${url}/events{/privacy}`,
-    received_events_url: `${url}/received_events`,
-    type: account.kind === 'user' ? 'User' : 'Organization',
-    user_view_type: 'public',
-    site_admin: account.siteAdmin,
-  }
-}
-
-/** minimal-repository, as runs carry it. */
-export function presentMinimalRepository(bases: Bases, repository: Repository) {
-  const name = fullName(repository)
-  const url = `${bases.api}/repos/${name}`
-  const at = (suffix: string) => `${url}${suffix}`
-  return {
-    id: repository.id,
-    node_id: nodeId('Repository', repository.id),
-    name: repository.name,
-    full_name: name,
-    private: repository.visibility !== 'public',
-    owner: presentSimpleUser(bases, repository.owner),
-    html_url: `${bases.web}/${name}`,
-    description: repository.description,
-    fork: false,
-    url,
-    archive_url: at('/{archive_format}{/ref}'),
-    assignees_url: at('/assignees{/user}'),
-    blobs_url: at('/git/blobs{/sha}'),
-    branches_url: at('/branches{/branch}'),
-    collaborators_url: at('/collaborators{/collaborator}'),
-    comments_url: at('/comments{/number}'),
-    commits_url: at('/commits{/sha}'),
-    compare_url: at('/compare/{base}...{head}'),
-    contents_url: at('/contents/{+path}'),
-    contributors_url: at('/contributors'),
-    deployments_url: at('/deployments'),
-    downloads_url: at('/downloads'),
-    events_url: at('/events'),
-    forks_url: at('/forks'),
-    git_commits_url: at('/git/commits{/sha}'),
-    git_refs_url: at('/git/refs{/sha}'),
-    git_tags_url: at('/git/tags{/sha}'),
-    hooks_url: at('/hooks'),
-    issue_comment_url: at('/issues/comments{/number}'),
-    issue_events_url: at('/issues/events{/number}'),
-    issues_url: at('/issues{/number}'),
-    keys_url: at('/keys{/key_id}'),
-    labels_url: at('/labels{/name}'),
-    languages_url: at('/languages'),
-    merges_url: at('/merges'),
-    milestones_url: at('/milestones{/number}'),
-    notifications_url: at('/notifications{?since,all,participating}'),
-    pulls_url: at('/pulls{/number}'),
-    releases_url: at('/releases{/id}'),
-    stargazers_url: at('/stargazers'),
-    statuses_url: at('/statuses/{sha}'),
-    subscribers_url: at('/subscribers'),
-    subscription_url: at('/subscription'),
-    tags_url: at('/tags'),
-    teams_url: at('/teams'),
-    trees_url: at('/git/trees{/sha}'),
-  }
-}
 
 export function presentRun(bases: Bases, { run, repository, workflow, actor, attemptId }: RunView) {
   const name = fullName(repository)

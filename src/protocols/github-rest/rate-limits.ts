@@ -1,5 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Calls of this route are not counted. */
+    freeOfCharge?: boolean
+  }
+}
+
 const HOUR_MS = 60 * 60_000
 const LIMITS = { anonymous: 60, signedIn: 15_000 }
 const COUNTED_AT_MOST = 50_000
@@ -37,9 +44,9 @@ export class RateLimits {
     return { limit, used: window.used, remaining: Math.max(1, limit - window.used), reset: Math.ceil(window.resetAt / 1000) }
   }
 
-  /** Writes the headers of one counted request. */
+  /** Writes the headers of one request, and counts it unless its route is free. */
   write(request: FastifyRequest, reply: FastifyReply): void {
-    const { limit, used, remaining, reset } = this.count(request)
+    const { limit, used, remaining, reset } = this.count(request, request.routeOptions.config.freeOfCharge ? 0 : 1)
     reply.raw.setHeader('X-RateLimit-Limit', String(limit))
     reply.raw.setHeader('X-RateLimit-Remaining', String(remaining))
     reply.raw.setHeader('X-RateLimit-Reset', String(reset))

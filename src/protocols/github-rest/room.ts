@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Deps } from '../../core/deps.ts'
 import type { Dispatcher } from '../../core/jobs/dispatcher.ts'
+import { visibleMovedRepository } from '../../core/repos/repositories.ts'
 import type { KeyPool } from '../../core/runners/key-pool.ts'
 import { baseOf, type AddressBook } from '../../http/addresses.ts'
+import { useDeclaredAccess } from '../../http/access.ts'
 import { useAnyJson } from '../../http/body.ts'
 import type { App } from '../../http/server.ts'
 import { useSignIn } from '../../http/sign-in.ts'
@@ -11,7 +13,14 @@ import { AppError } from '../../model/errors.ts'
 import { unsupportedAccept, unsupportedVersion, useGitHubErrors } from './errors.ts'
 import type { RateLimits } from './rate-limits.ts'
 
-export type RestDeps = Deps & { jitKeys: KeyPool; dispatcher: Dispatcher; book: AddressBook; rateLimits: RateLimits; shutdown: AbortSignal }
+export type RestDeps = Deps & {
+  jitKeys: KeyPool
+  dispatcher: Dispatcher
+  book: AddressBook
+  rateLimits: RateLimits
+  shutdown: AbortSignal
+  contentUrl: string | undefined
+}
 
 /** The version of GitHub Enterprise Server whose description we serve. */
 export const ENTERPRISE_VERSION = '3.19.0'
@@ -42,7 +51,7 @@ declare module 'fastify' {
 
 /** Makes a Fastify scope the room of GitHub's REST API: its credentials, headers, bodies, conditional requests and errors. */
 export function useGitHubRest(room: App, deps: RestDeps): void {
-  useGitHubErrors(room)
+  useGitHubErrors(room, (request) => movedTo(deps, request))
   useAnyJson(room)
   room.decorateRequest('apiVersion', DEFAULT_API_VERSION)
   room.addHook('onRequest', async (request, reply) => {
@@ -54,11 +63,22 @@ export function useGitHubRest(room: App, deps: RestDeps): void {
     return undefined
   })
   useSignIn(room, deps)
+  useDeclaredAccess(room, deps)
   room.addHook('onRequest', async (request, reply) => {
     deps.rateLimits.write(request, reply)
     writeScopes(request, reply)
   })
   room.addHook('onSend', async (request, reply, payload) => conditional(request, reply, payload))
+}
+
+/** The canonical address of a repository that is asked for by a name it had once, for those who may see it. */
+async function movedTo(deps: RestDeps, request: FastifyRequest): Promise<string | undefined> {
+  const { owner, repo } = request.params as Record<string, string | undefined>
+  if (owner === undefined || repo === undefined || `${owner}${repo}`.includes('\0')) return undefined
+  const id = await visibleMovedRepository(deps, request.actor, owner, repo)
+  if (id === undefined) return undefined
+  const rest = request.url.replace(/^\/api\/v3\/repos\/[^/?]*\/[^/?]*/, '')
+  return `${apiOf(deps, request)}/repositories/${id}${rest}`
 }
 
 function preflight(reply: FastifyReply) {
@@ -130,6 +150,11 @@ function matchesEtag(header: string, etag: string): boolean {
   return header === '*' || header.split(',').some((part) => part.trim().replace(/^W\//, '') === etag)
 }
 
+/** Where content is read: the operator's host for it, else the address that this client uses. */
+export function contentBase(deps: RestDeps, request: FastifyRequest): string {
+  return deps.contentUrl ?? baseOf(deps.book, request)
+}
+
 /** `…/api/v3` as this client reaches it. */
 export function apiOf(deps: RestDeps, request: FastifyRequest): string {
   return `${baseOf(deps.book, request)}/api/v3`
@@ -141,6 +166,6 @@ export function isoTime(at: number): string {
 }
 
 /** GitHub's node ids are opaque; ours name kind and id. */
-export function nodeId(kind: string, id: number): string {
+export function nodeId(kind: string, id: number | string): string {
   return Buffer.from(`${kind}:${id}`).toString('base64')
 }

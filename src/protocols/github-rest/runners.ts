@@ -3,7 +3,7 @@ import { Type, type Static } from 'typebox'
 import { generateJitConfig } from '../../core/runners/jit-config.ts'
 import { createRegistrationToken } from '../../core/runners/registration-tokens.ts'
 import { listApplications } from '../../core/runners/runner-packages.ts'
-import { deleteRunner, getRunner, listRunnerGroups, listRunners, type GroupView } from '../../core/runners/runners.ts'
+import { deleteRunner, getRunner, listRunnerGroups, listRunners, updateRunnerGroup, type GroupView } from '../../core/runners/runners.ts'
 import type { RunnerScope, RunnerScopeRef } from '../../core/access/authorize.ts'
 import { baseOf } from '../../http/addresses.ts'
 import { linkPages, PageQuery, pageOf } from '../../http/paging.ts'
@@ -53,6 +53,12 @@ const JitRequest = Type.Object({
   runner_group_id: Type.Integer({ minimum: 1, maximum: 2_147_483_647 }),
   labels: Type.Array(Type.String(), { minItems: 1, maxItems: 100 }),
   work_folder: Type.Optional(Type.String({ maxLength: 1024 })),
+})
+
+const GroupChange = Type.Object({
+  name: Type.Optional(Type.String()),
+  visibility: Type.Optional(Type.String()),
+  allows_public_repositories: Type.Optional(Type.Boolean()),
 })
 
 const ListQuery = Type.Object({ ...PageQuery.properties, name: Type.Optional(Type.String()) })
@@ -222,6 +228,30 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
         const group = listed.groups.find(({ id }) => id === idOf(request.params.runner_group_id))
         if (!group) throw new AppError('not_found', 'Not Found')
         return presentGroup(group, listed.scope, `${canonical(deps, request, listed.scope)}/actions/runner-groups`)
+      },
+    )
+    if (scope === 'repository') continue
+    app.patch(
+      `${path}/actions/${segment}/:runner_group_id`,
+      {
+        config: route('update-a-self-hosted-runner-group'),
+        schema: {
+          operationId: operation('update-self-hosted-runner-group'),
+          params: Type.Object({ runner_group_id: Type.String() }),
+          body: GroupChange,
+        },
+      },
+      async (request) => {
+        const { name, visibility, allows_public_repositories } = request.body
+        const number = idOf(request.params.runner_group_id)
+        const changed = await updateRunnerGroup(deps, request.actor, {
+          scope: scopeOf(request),
+          number,
+          name,
+          visibility,
+          allowsPublicRepositories: allows_public_repositories,
+        })
+        return presentGroup(changed.group, changed.scope, `${canonical(deps, request, changed.scope)}/actions/runner-groups`)
       },
     )
   }

@@ -8,8 +8,9 @@ import { linkPages, PageQuery, pageOf } from '../../http/paging.ts'
 import type { App } from '../../http/server.ts'
 import { needs } from '../../model/access.ts'
 import { fullName, type Repository } from '../../model/account.ts'
-import { presentDispatched, presentJob, presentRun, presentWorkflow, type Bases } from './present-run.ts'
-import { apiOf, type RestDeps } from './room.ts'
+import type { Bases } from './present-account.ts'
+import { presentDispatched, presentJob, presentRun, presentWorkflow } from './present-run.ts'
+import { apiOf, contentBase, type RestDeps } from './room.ts'
 import { idOf } from './runners.ts'
 import { sendEvents } from './server-sent-events.ts'
 
@@ -143,7 +144,7 @@ function runOnlyRoutes(app: App, deps: RestDeps, path: string): void {
     { config: { ...read, docs }, schema: { operationId: 'actions/download-workflow-run-logs', params } },
     async (request, reply) => {
       const address = await runLogsAddress(deps, request.actor, repositoryOf(request), idOf(request.params.run_id))
-      return reply.redirect(baseOf(deps.book, request) + address, 302)
+      return reply.redirect(contentBase(deps, request) + address, 302)
     },
   )
   app.get(
@@ -185,7 +186,7 @@ function jobRoutes(app: App, deps: RestDeps, path: string): void {
     { config: { ...read, docs }, schema: { operationId: 'actions/download-job-logs-for-workflow-run', params } },
     async (request, reply) => {
       const address = await jobLogAddress(deps, request.actor, repositoryOf(request), idOf(request.params.job_id))
-      return reply.redirect(baseOf(deps.book, request) + address, 302)
+      return reply.redirect(contentBase(deps, request) + address, 302)
     },
   )
   // Beyond GitHub: the lines of a running job as server-sent events that resume at Last-Event-ID.

@@ -1,0 +1,74 @@
+import { Type, type Static } from 'typebox'
+import { createToken, deleteToken, listTokens, type Token } from '../../core/accounts/tokens.ts'
+import type { Deps } from '../../core/deps.ts'
+import type { App } from '../../http/server.ts'
+import { needs } from '../../model/access.ts'
+import { AppError } from '../../model/errors.ts'
+
+export type TokenBody = Static<typeof TokenBody>
+export const TokenBody = Type.Object({
+  id: Type.Integer(),
+  kind: Type.Union([Type.Literal('personal'), Type.Literal('impersonation'), Type.Literal('admin')]),
+  name: Type.String(),
+  scopes: Type.Array(Type.String()),
+  created_at: Type.String(),
+  expires_at: Type.Union([Type.String(), Type.Null()]),
+})
+
+export type NewTokenBody = Static<typeof NewTokenBody>
+export const NewTokenBody = Type.Object({ ...TokenBody.properties, token: Type.String() })
+
+const TokenRequest = Type.Object({
+  name: Type.String({ maxLength: 1000 }),
+  scopes: Type.Array(Type.String({ maxLength: 100 }), { maxItems: 100 }),
+  expires_at: Type.Optional(Type.Union([Type.String({ maxLength: 100 }), Type.Null()])),
+})
+
+const UserParams = Type.Object({ username: Type.String() })
+const config = { access: { by: 'actor' as const, need: needs.userTokens } }
+
+/** Named, scoped tokens that may expire: any number of them for each user. */
+export function tokenRoutes(app: App, deps: Deps): void {
+  app.get(
+    '/users/:username/tokens',
+    { config, schema: { params: UserParams, response: { 200: Type.Array(TokenBody) } } },
+    async (request) => (await listTokens(deps, request.actor, request.params.username)).map(presentToken),
+  )
+  app.post(
+    '/users/:username/tokens',
+    { config, schema: { params: UserParams, body: TokenRequest, response: { 201: NewTokenBody } } },
+    async (request, reply) => {
+      const { name, scopes, expires_at } = request.body
+      const input = { login: request.params.username, name, scopes, expiresAt: instantOf(expires_at) }
+      const token = await createToken(deps, request.actor, input)
+      return reply.code(201).send({ ...presentToken(token), token: token.text })
+    },
+  )
+  app.delete(
+    '/users/:username/tokens/:token_id',
+    { config, schema: { params: Type.Object({ username: Type.String(), token_id: Type.String({ pattern: '^[1-9][0-9]{0,14}$' }) }) } },
+    async (request, reply) => {
+      await deleteToken(deps, request.actor, { login: request.params.username, id: Number(request.params.token_id) })
+      return reply.code(204).send()
+    },
+  )
+}
+
+/** Without its text, which only the answer that makes it has. */
+function presentToken({ id, kind, name, scopes, createdAt, expiresAt }: Token): TokenBody {
+  return { id, kind, name, scopes, created_at: isoTime(createdAt), expires_at: expiresAt === null ? null : isoTime(expiresAt) }
+}
+
+const ISO_TIME = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d))?$/
+
+/** A day, or an instant with its offset: without one it would be somebody's local time. */
+function instantOf(text: string | null | undefined): number | null {
+  if (text === null || text === undefined) return null
+  const at = Date.parse(text)
+  if (!ISO_TIME.test(text) || Number.isNaN(at)) throw new AppError('invalid', 'expires_at must be a time like 2027-01-31T00:00:00Z')
+  return at
+}
+
+function isoTime(at: number): string {
+  return `${new Date(at).toISOString().slice(0, 19)}Z`
+}
