@@ -63,7 +63,7 @@ const BAD_VALUES: unknown[] = [
   '\uD800',
   [null],
   ['\0'],
-  9_007_199_254_740_993,
+  9_007_199_254_740_992,
   '../../etc',
   ['x', 'x'],
   [1, 2],
@@ -272,7 +272,7 @@ function spoilt(template: Template, place: string, pick: <T>(items: readonly T[]
     const [path = '', query] = template.path.split('?')
     const segments = path.split('/')
     const from = path.startsWith('/api/v3') ? 3 : 1
-    const at = from + Math.floor((segments.length - from) * 0.999 * Number(pick([0.1, 0.4, 0.7, 1])))
+    const at = from + Math.floor((segments.length - from) * 0.999 * pick([0.1, 0.4, 0.7, 1]))
     segments[Math.min(at, segments.length - 1)] = pick(BAD_SEGMENTS)
     request.path = segments.join('/') + (query === undefined ? '' : `?${query}`)
   } else if (place === 'query') {

@@ -202,7 +202,7 @@ describe.each(SCOPES)('at the scope of an $kind', ({ kind, path, at, prefix, suf
       .replace('/orgs/acme', '/orgs/{org}')
       .replace('/repos/acme/rocket', '/repos/{owner}/{repo}')
 
-    const all = (await octokit.paginate(`GET ${route}/actions/runners`, { ...parameters, per_page: 1 })) as { name: string }[]
+    const all = await octokit.paginate<{ name: string }>(`GET ${route}/actions/runners`, { ...parameters, per_page: 1 })
     expect(all.map(({ name }) => name)).toEqual(['Box-1', 'box-2', 'box-3'])
     const one = await octokit.request(`GET ${route}/actions/runners/{runner_id}`, { ...parameters, runner_id: runner.id })
     expect(one.data).toMatchObject({ name: 'box-2' })
