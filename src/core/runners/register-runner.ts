@@ -77,6 +77,8 @@ async function replaceRunner(
   id: number,
   described: Omit<NewRunner, 'scope' | 'groupId' | 'createdAt'>,
 ): Promise<Runner> {
+  const others = await runnerByName(db, scope, described.name)
+  if (others && others.id !== id) throw nameTaken()
   const replaced = await db.transaction().execute(async (tx) => {
     const existing = await runnerById(tx, id)
     if (!existing || existing.scope.kind !== scope.kind || existing.scope.id !== scope.id) throw notFound()
