@@ -7,6 +7,7 @@ import { eventInsert } from '../../store/events.ts'
 import { repositoryByName } from '../../store/repositories.ts'
 import {
   runnerById,
+  runnerByName,
   runnerGroupByNumber,
   runnerGroupEnsureDefault,
   runnerInsert,
