@@ -14,6 +14,7 @@ import { beatPulse } from './core/jobs/reconcile-jobs.ts'
 import { openGit } from './core/repos/git.ts'
 import { KeyPool } from './core/runners/key-pool.ts'
 import { openEvaluator } from './core/runs/evaluator.ts'
+import type { Access } from './http/access.ts'
 import type { AddressBook } from './http/addresses.ts'
 import { createServer, type App } from './http/server.ts'
 import { blobRoom } from './protocols/blob-store/routes.ts'
@@ -60,6 +61,15 @@ export interface RunningApp extends AsyncDisposable {
   deps: RestDeps
   /** `host:port` of every listening socket. */
   addresses: string[]
+  /** What is served, as each route declares it. */
+  routes: ServedRoute[]
+}
+
+export interface ServedRoute {
+  method: string
+  url: string
+  access: Access | undefined
+  operationId: string | undefined
 }
 
 const SHUTDOWN_MS = 10_000
@@ -112,6 +122,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       onUpgrade: (request, socket, head) => void feed.upgrade(request, socket, head),
     })
     const { app } = http
+    const routes = collectRoutes(app)
     registerRooms(app, deps)
     const servers = await listen(http, config.listen, options.inherited ?? [])
     const addresses = servers.map((server) => describe(server, ports))
@@ -127,11 +138,22 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       jitKeys.fill()
     }
     base.evaluator.warm()
-    return { app, deps, addresses, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+    return { app, deps, addresses, routes, [Symbol.asyncDispose]: () => stack.disposeAsync() }
   } catch (error) {
     await stack.disposeAsync()
     throw error
   }
+}
+
+function collectRoutes(app: App): ServedRoute[] {
+  const routes: ServedRoute[] = []
+  app.addHook('onRoute', ({ method, url, config, schema }) => {
+    for (const each of [method].flat()) {
+      // Fastify adds HEAD to each GET.
+      if (each !== 'HEAD') routes.push({ method: each, url, access: config?.access, operationId: schema?.operationId })
+    }
+  })
+  return routes
 }
 
 function registerRooms(app: App, deps: RestDeps): void {

@@ -1,4 +1,8 @@
-import type { Need } from '../model/access.ts'
+import { authorizeEnterprise, authorizeOrganization, authorizeRepository, requireSiteAdmin, requireUser } from '../core/access/authorize.ts'
+import type { Deps } from '../core/deps.ts'
+import type { Actor, Need } from '../model/access.ts'
+import { AppError } from '../model/errors.ts'
+import type { App } from './server.ts'
 
 /** Who may call a route. Every route declares it; `test/access.test.ts` walks them all and fails for one that does not. */
 export type Access =
@@ -24,4 +28,46 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     access?: Access
   }
+}
+
+/**
+ * Checks the declared need of calls that carry a body before the body is read: who may not make the call learns nothing from what is wrong
+ * with it, and sends us nothing. The use-case checks the same need again, as it does for calls without one.
+ */
+export function useDeclaredAccess(room: App, deps: Pick<Deps, 'db' | 'log'>): void {
+  room.addHook('onRequest', async (request) => {
+    const { access } = request.routeOptions.config
+    if (access?.by === 'actor' && BODIES.has(request.method)) await checkNeed(deps, request.actor, access.need, request.params as Params)
+  })
+}
+
+const BODIES = new Set(['POST', 'PUT', 'PATCH'])
+
+type Params = Record<string, string | undefined>
+
+async function checkNeed(deps: Pick<Deps, 'db' | 'log'>, actor: Actor, need: Need, params: Params): Promise<void> {
+  if (need.on === 'nothing') return checkPlain(actor, need)
+  if (need.on === 'site') return void requireSiteAdmin(actor, need)
+  if (need.on === 'enterprise') return void (await authorizeEnterprise(deps, actor, params['enterprise'] ?? '', need))
+  if (need.on === 'organization') {
+    const ref = params['org'] === undefined ? { id: idIn(params['organization_id']) } : { login: params['org'] }
+    return void (await authorizeOrganization(deps, actor, ref, need))
+  }
+  const { owner, repo } = params
+  const ref = owner === undefined || repo === undefined ? { id: idIn(params['repository_id']) } : { owner, name: repo }
+  return void (await authorizeRepository(deps, actor, ref, need))
+}
+
+function checkPlain(actor: Actor, need: Need): void {
+  if (need.registration !== undefined) {
+    // Its scope is in the body: the use-case compares.
+    if (actor.kind !== 'registration' || (need.registration === 'register' && actor.purpose !== 'register')) {
+      throw new AppError('not_found', 'Not Found')
+    }
+  } else if (need.role !== 'anyone') requireUser(actor, need)
+}
+
+function idIn(text: string | undefined): number {
+  if (!/^[1-9]\d{0,14}$/.test(text ?? '')) throw new AppError('not_found', 'Not Found')
+  return Number(text)
 }

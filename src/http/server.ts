@@ -4,7 +4,9 @@ import { createServer as createHttpsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Ajv, type ValidateFunction } from 'ajv'
+import { failureOf } from './failures.ts'
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify'
+import { AppError } from '../model/errors.ts'
 
 /** An instance whose handlers get their types from TypeBox schemas. */
 export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>
@@ -66,6 +68,17 @@ export function createServer(options: ServerOptions): HttpServer {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('X-GitHub-Request-Id', request.id)
   })
+  // After every room's sign-in, so that the room can answer.
+  app.addHook('preValidation', async ({ params }) => {
+    const isReadable = Object.values(params as Record<string, unknown>).every((value) => typeof value !== 'string' || !value.includes('\0'))
+    if (!isReadable) throw new AppError('not_found', 'Not Found')
+  })
+  // Where a room has no form of its own, and for what fails before a room is found.
+  app.setErrorHandler(async (error: Error, request, reply) => {
+    const { status, message } = failureOf(error, request)
+    reply.serializer(JSON.stringify).header('Content-Type', 'application/json; charset=utf-8')
+    return reply.code(status).send({ message, documentation_url: 'https://docs.github.com/rest', status: String(status) })
+  })
   // Paths that no room has, in a form that GitHub's clients, Twirp's and a person can read. The REST room has its own.
   app.setNotFoundHandler(async (_request, reply) =>
     reply.code(404).send({
@@ -100,9 +113,10 @@ function absolutePath(url: string): string {
   return pathname + search
 }
 
+/** NUL is left out: no name has one, and PostgreSQL takes none in text. */
 function parseQuery(text: string): Record<string, string> {
   const query: Record<string, string> = {}
-  for (const [name, value] of new URLSearchParams(text)) if (name !== '__proto__') query[name] = value
+  for (const [name, value] of new URLSearchParams(text)) if (name !== '__proto__') query[name] = value.replaceAll('\0', '')
   return query
 }
 

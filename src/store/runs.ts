@@ -232,6 +232,11 @@ export async function attemptCancel(db: Db, id: number, now: number): Promise<bo
   return result.numUpdatedRows > 0n
 }
 
+export async function attemptIsCancelled(db: Db, id: number): Promise<boolean> {
+  const row = await db.selectFrom('runAttempt').select('cancelledAt').where('id', '=', id).executeTakeFirst()
+  return row != null && row.cancelledAt !== null
+}
+
 export async function attemptComplete(db: Db, id: number, now: number): Promise<void> {
   await db.updateTable('runAttempt').set({ completedAt: now }).where('id', '=', id).execute()
 }

@@ -1,4 +1,4 @@
-import type { Db } from './open.ts'
+import { isPostgres, type Db } from './open.ts'
 
 /** Takes a task for `holder` until `until`, unless another node has it; whether it was taken. */
 export async function taskLeaseTake(db: Db, name: string, holder: string, now: number, until: number): Promise<boolean> {
@@ -21,10 +21,15 @@ export async function taskLeaseEnd(db: Db, name: string, holder: string, now: nu
   await db.updateTable('taskLease').set({ until: now, lastResult: result }).where('name', '=', name).where('holder', '=', holder).execute()
 }
 
-/** Moves the pulse that says "a node serves"; answers where it stood before. */
+/** Moves the pulse that says "a node serves"; answers where it stood before. Of two nodes after one gap only the first sees it. */
 export async function pulseMove(db: Db, now: number): Promise<number | undefined> {
   return db.transaction().execute(async (tx) => {
-    const before = await tx.selectFrom('pulse').select('at').where('id', '=', 1).executeTakeFirst()
+    const before = await tx
+      .selectFrom('pulse')
+      .select('at')
+      .where('id', '=', 1)
+      .$if(isPostgres(db), (query) => query.forUpdate())
+      .executeTakeFirst()
     await tx
       .insertInto('pulse')
       .values({ id: 1, at: now })

@@ -13,6 +13,20 @@ import { freePort, startServer, type TestServer } from '../support/start-server.
  * server also listens on port 80 of a loopback address.
  */
 
+/** A clone of actions/checkout: named by FLEETFOOT_CHECKOUT_DIR, or `actions-checkout` beside the runner's folder. */
+const checkoutDir = [
+  process.env['FLEETFOOT_CHECKOUT_DIR'],
+  officialRunnerDir && path.join(officialRunnerDir, '..', 'actions-checkout'),
+].find((folder) => folder !== undefined && existsSync(folder))
+if (officialRunnerDir && checkoutDir === undefined) console.warn('there is no clone of actions/checkout: jobs clone with git instead')
+
+/** The step that brings the repository: the official action where there is one. */
+const CHECKOUT = checkoutDir
+  ? 'uses: acme/checkout@v4'
+  : `run: |
+          git init --quiet . && git fetch --quiet --depth 1 "\${GITHUB_SERVER_URL/:\\/\\//://x-access-token:\${{ github.token }}@}/$GITHUB_REPOSITORY" "$GITHUB_SHA"
+          git checkout --quiet FETCH_HEAD`
+
 const suite = officialRunnerDir ? describe : describe.skip
 if (!officialRunnerDir) console.warn('FLEETFOOT_RUNNER_DIR is not set: the tests with the official runner are skipped')
 
@@ -233,7 +247,7 @@ jobs:
     outputs:
       version: \${{ steps.v.outputs.version }}
     steps:
-      - uses: acme/checkout@v4
+      - ${CHECKOUT}
       - run: cat src/hello.txt
       - id: v
         run: echo "version=1.2.3" >> "$GITHUB_OUTPUT"
@@ -277,6 +291,68 @@ jobs:
       .where('jobId', '=', jobs[0]?.id ?? 0)
       .execute()
     expect(summaries).toHaveLength(1)
+    await runner.stop()
+  })
+
+  test('runs local, composite and JavaScript actions of repositories on this server, and says which it may not see', async () => {
+    const target = await newRepository('uses')
+    const tools = await newRepository('tools', 'internal')
+    const hidden = await newRepository('hidden')
+    const javascript = {
+      'js/action.yml':
+        'name: js\nruns: {using: node24, main: main.js, post: post.js}\ninputs: {who: {required: true}}\noutputs: {greeting: {description: x}}\n',
+      'js/main.js':
+        'const fs = require("fs"); fs.appendFileSync(process.env.GITHUB_OUTPUT, `greeting=hello ${process.env.INPUT_WHO}\\n`); console.log("from javascript");',
+      'js/post.js': 'console.log("post of javascript")',
+      'action.yml':
+        'name: outer\nruns:\n  using: composite\n  steps:\n    - run: echo from composite\n      shell: bash\n    - uses: acme/tools/js@main\n      with: {who: nested}\n',
+    }
+    await server.push(token, tools, javascript)
+    await server.push(token, hidden, javascript)
+    await using runner = makeOfficialRunner()
+    await runner.config(
+      '--unattended',
+      '--url',
+      'http://127.0.0.1/acme/uses',
+      '--token',
+      await server.registrationToken('/repos/acme/uses'),
+      '--name',
+      'uses',
+    )
+    runner.start()
+
+    await server.push(token, target, {
+      'local/action.yml': 'name: local\nruns:\n  using: composite\n  steps:\n    - run: echo from the local action\n      shell: bash\n',
+      '.github/workflows/ci.yml': `on: push
+jobs:
+  good:
+    runs-on: self-hosted
+    steps:
+      - ${CHECKOUT}
+      - uses: ./local
+      - uses: acme/tools@main
+      - id: js
+        uses: acme/tools/js@main
+        with: {who: mona}
+      - run: 'echo "\${{ steps.js.outputs.greeting }}, $GITHUB_ACTOR"'
+  bad:
+    needs: good
+    if: always()
+    runs-on: self-hosted
+    steps:
+      - uses: acme/hidden@main
+`,
+    })
+
+    const run = await finished('uses')
+    const [good, bad] = await jobsOf('uses', run.id)
+    const log = await logOf('uses', good?.id ?? 0)
+    expect(`${good?.conclusion}\n${log}`).toContain('success')
+    for (const line of ['from the local action', 'from composite', 'from javascript', 'hello mona, mona', 'post of javascript'])
+      expect(log).toContain(line)
+    expect(bad?.conclusion).toBe('failure')
+    const annotations = await get<{ message: string }[]>(`/repos/acme/uses/check-runs/${bad?.id}/annotations`)
+    expect(annotations.map(({ message }) => message)).toContain('Unable to resolve action acme/hidden@main, repository not found')
     await runner.stop()
   })
 
@@ -402,10 +478,10 @@ jobs:
   })
 })
 
-/** The official actions/checkout as an action of this server: from the folder that FLEETFOOT_CHECKOUT_DIR names, a bare or working clone. */
+/** The official actions/checkout, pushed as an action of this server; nothing without a clone of it. */
 async function pushCheckout(server: TestServer, token: string, checkout: Repository): Promise<void> {
-  const source = process.env['FLEETFOOT_CHECKOUT_DIR']
-  if (!source) throw new Error('FLEETFOOT_CHECKOUT_DIR must name a clone of actions/checkout')
+  const source = checkoutDir
+  if (source === undefined) return
   const remote = `http://x-access-token:${token}@${new URL(server.url).host}/${checkout.owner.login}/${checkout.name}`
   // Not the synchronous form: the server runs in this process.
   await promisify(execFile)('git', ['-C', source, 'push', '--quiet', remote, 'HEAD:refs/heads/main', 'HEAD:refs/tags/v4'])

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto'
 import { AppError } from '../../model/errors.ts'
 import type { Assignment, Job, Run } from '../../model/job.ts'
 import { assignmentById, assignmentSign } from '../../store/jobs.ts'
@@ -64,7 +65,7 @@ export async function authenticateJob(
   return assignment
 }
 
-function tryRead(key: Buffer, token: string, now: number): Record<string, unknown> | undefined {
+function tryRead(key: KeyObject, token: string, now: number): Record<string, unknown> | undefined {
   try {
     return readToken(key, token, now)
   } catch {

@@ -7,6 +7,7 @@ import { eventInsert } from '../../store/events.ts'
 import { repositoryByName } from '../../store/repositories.ts'
 import {
   runnerById,
+  runnerByName,
   runnerGroupByNumber,
   runnerGroupEnsureDefault,
   runnerInsert,
@@ -77,6 +78,8 @@ async function replaceRunner(
   id: number,
   described: Omit<NewRunner, 'scope' | 'groupId' | 'createdAt'>,
 ): Promise<Runner> {
+  const others = await runnerByName(db, scope, described.name)
+  if (others && others.id !== id) throw nameTaken()
   const replaced = await db.transaction().execute(async (tx) => {
     const existing = await runnerById(tx, id)
     if (!existing || existing.scope.kind !== scope.kind || existing.scope.id !== scope.id) throw notFound()

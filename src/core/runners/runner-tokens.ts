@@ -1,4 +1,4 @@
-import { constants, createPublicKey, verify } from 'node:crypto'
+import { constants, createPublicKey, verify, type KeyObject } from 'node:crypto'
 import { AppError } from '../../model/errors.ts'
 import type { Runner } from '../../model/runner.ts'
 import { runnerByClientId, runnerById } from '../../store/runners.ts'
@@ -140,7 +140,7 @@ export async function authenticateRunner(
   return runner
 }
 
-function readClaims(key: Buffer, token: string, now: number): Record<string, unknown> | undefined {
+function readClaims(key: KeyObject, token: string, now: number): Record<string, unknown> | undefined {
   try {
     return readToken(key, token, now)
   } catch {

@@ -5,8 +5,9 @@ import { eventInsert } from '../../store/events.ts'
 import { jobEnqueue, jobsOfAttempt } from '../../store/jobs.ts'
 import { annotationsSet } from '../../store/logs.ts'
 import { repositoryById } from '../../store/repositories.ts'
-import { attemptComplete, attemptOfRun, runById, runUpdate, type Attempt } from '../../store/runs.ts'
+import { attemptComplete, attemptIsCancelled, attemptOfRun, runById, runUpdate, type Attempt } from '../../store/runs.ts'
 import type { Deps } from '../deps.ts'
+import { cancelJob } from '../jobs/cancel-job.ts'
 import { finishJob } from '../jobs/finish-job.ts'
 import { jobEvent } from '../jobs/job-event.ts'
 import { githubContext } from './github-context.ts'
@@ -96,10 +97,11 @@ async function decide(deps: RunDeps, run: Run, attempt: Attempt, planned: Planne
     if (enqueued) await jobEvent(tx, enqueued.job, 'job.queued', at, { labels })
     return enqueued
   })
-  if (queued) {
-    signals.send('line', queued.line.id)
-    signals.send('job', job.id)
-  }
+  if (!queued) return false
+  signals.send('line', queued.line.id)
+  signals.send('job', job.id)
+  // A cancel that looked at the jobs just before this one stood in line would have missed it.
+  if (attempt.cancelledAt === null && (await attemptIsCancelled(db, attempt.id))) await cancelJob(deps, systemActor, job.id, 'user')
   return false
 }
 

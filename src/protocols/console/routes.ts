@@ -1,4 +1,5 @@
 import type { Deps } from '../../core/deps.ts'
+import { useDeclaredAccess } from '../../http/access.ts'
 import { useAnyJson } from '../../http/body.ts'
 import type { App } from '../../http/server.ts'
 import { useSignIn } from '../../http/sign-in.ts'
@@ -16,6 +17,7 @@ export function consoleRoom(app: App, deps: Deps): void {
     reply.raw.setHeader('Cache-Control', 'no-store')
   })
   useSignIn(app, deps)
+  useDeclaredAccess(app, deps)
   tokenRoutes(app, deps)
   packageRoutes(app, deps)
   runRoutes(app, deps)

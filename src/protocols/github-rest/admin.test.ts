@@ -152,7 +152,8 @@ test('two that ask for the impersonation token at once get one that works', asyn
     Array.from({ length: 8 }, () => server.admin('POST', '/admin/users/mona/authorizations', { scopes: ['repo'] })),
   )
 
-  expect(answers.map(({ status }) => status).sort()).toEqual([200, 200, 200, 200, 200, 200, 200, 201])
+  expect(answers.filter(({ status }) => status === 201)).toHaveLength(1)
+  expect(answers.filter(({ status }) => status === 200)).toHaveLength(7)
   const rows = await server.deps.db.selectFrom('token').select('id').where('kind', '=', 'impersonation').execute()
   expect(rows).toHaveLength(1)
 })

@@ -3,7 +3,6 @@ import { Type } from 'typebox'
 import { addCollaborator, getCollaboratorRole, removeCollaborator } from '../../core/accounts/collaborators.ts'
 import { archiveAddress, getBranch, getCommit, getContent, getHashAlgorithm, getRef } from '../../core/repos/contents.ts'
 import { deleteRepository, getRepository, updateRepository } from '../../core/repos/repositories.ts'
-import { baseOf } from '../../http/addresses.ts'
 import type { App } from '../../http/server.ts'
 import { needs, roleOfPermission, type Need } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
@@ -11,7 +10,7 @@ import { presentSimpleUser } from './present-account.ts'
 import { presentBranch, presentCommit, presentContent, presentRef } from './present-content.ts'
 import { presentPermissions, presentRepository } from './present-repository.ts'
 import { RepositoryChangeBody } from './repository-body.ts'
-import type { RestDeps } from './room.ts'
+import { contentBase, type RestDeps } from './room.ts'
 import { basesOf, repositoryOf } from './runs.ts'
 
 const CollaboratorParams = Type.Object({ username: Type.String() })
@@ -152,7 +151,7 @@ function gitRoutes(app: App, deps: RestDeps, path: string): void {
     const docs = 'repos/contents#download-a-repository-archive'
     const archive = async (request: FastifyRequest, reply: FastifyReply, ref: string) => {
       const address = await archiveAddress(deps, request.actor, { repository: repositoryOf(request), ref, format })
-      return reply.redirect(baseOf(deps.book, request) + address, 302)
+      return reply.redirect(contentBase(deps, request) + address, 302)
     }
     app.get(`${path}/${segment}`, { config: config(needs.repositoryContents, docs) }, async (request, reply) => archive(request, reply, ''))
     app.get(

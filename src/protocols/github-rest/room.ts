@@ -5,6 +5,7 @@ import type { Dispatcher } from '../../core/jobs/dispatcher.ts'
 import { visibleMovedRepository } from '../../core/repos/repositories.ts'
 import type { KeyPool } from '../../core/runners/key-pool.ts'
 import { baseOf, type AddressBook } from '../../http/addresses.ts'
+import { useDeclaredAccess } from '../../http/access.ts'
 import { useAnyJson } from '../../http/body.ts'
 import type { App } from '../../http/server.ts'
 import { useSignIn } from '../../http/sign-in.ts'
@@ -62,6 +63,7 @@ export function useGitHubRest(room: App, deps: RestDeps): void {
     return undefined
   })
   useSignIn(room, deps)
+  useDeclaredAccess(room, deps)
   room.addHook('onRequest', async (request, reply) => {
     deps.rateLimits.write(request, reply)
     writeScopes(request, reply)
@@ -72,7 +74,8 @@ export function useGitHubRest(room: App, deps: RestDeps): void {
 /** The canonical address of a repository that is asked for by a name it had once, for those who may see it. */
 async function movedTo(deps: RestDeps, request: FastifyRequest): Promise<string | undefined> {
   const { owner, repo } = request.params as Record<string, string | undefined>
-  const id = owner === undefined || repo === undefined ? undefined : await visibleMovedRepository(deps, request.actor, owner, repo)
+  if (owner === undefined || repo === undefined || `${owner}${repo}`.includes('\0')) return undefined
+  const id = await visibleMovedRepository(deps, request.actor, owner, repo)
   if (id === undefined) return undefined
   const rest = request.url.replace(/^\/api\/v3\/repos\/[^/?]*\/[^/?]*/, '')
   return `${apiOf(deps, request)}/repositories/${id}${rest}`

@@ -4,6 +4,7 @@ import type { Deps } from '../../core/deps.ts'
 import { registerRunner, scopeOfUrl } from '../../core/runners/register-runner.ts'
 import { issueRunnerToken, OAuthError } from '../../core/runners/runner-tokens.ts'
 import { baseOf, type AddressBook } from '../../http/addresses.ts'
+import { useDeclaredAccess } from '../../http/access.ts'
 import { useAnyJson } from '../../http/body.ts'
 import { failureOf } from '../../http/failures.ts'
 import type { App } from '../../http/server.ts'
@@ -35,6 +36,7 @@ export function registrationRoom(app: App, { deps }: { deps: RegistrationDeps })
   useRegistrationErrors(app)
   useAnyJson(app)
   useSignIn(app, deps)
+  useDeclaredAccess(app, deps)
 
   // GARM resolves the path without the prefix (rest-api.md 2.5).
   for (const prefix of ['/api/v3', '']) {
