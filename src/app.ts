@@ -16,7 +16,7 @@ import { KeyPool } from './core/runners/key-pool.ts'
 import { openEvaluator } from './core/runs/evaluator.ts'
 import type { Access } from './http/access.ts'
 import type { AddressBook } from './http/addresses.ts'
-import { createServer, type App } from './http/server.ts'
+import { createServer, type App, type HttpServer } from './http/server.ts'
 import { blobRoom } from './protocols/blob-store/routes.ts'
 import { consoleRoom } from './protocols/console/routes.ts'
 import { gitRoom } from './protocols/git/routes.ts'
@@ -127,7 +127,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const servers = await listen(http, config.listen, options.inherited ?? [])
     const addresses = servers.map((server) => describe(server, ports))
     reloadTls(stack, config, servers)
-    stack.defer(() => closeServers(app, servers))
+    stack.defer(() => closeServers(http, servers, feed))
     stack.defer(() => shutdown.abort())
 
     await beatPulse(deps)
@@ -233,9 +233,12 @@ function describe(server: Server, ports: Set<number>): string {
 }
 
 /** Ends what is left: held polls were ended by `shutdown`; requests in work get some seconds. */
-async function closeServers(app: App, servers: Server[]): Promise<void> {
+async function closeServers({ app, closeUnused }: HttpServer, servers: Server[], feed: Feed): Promise<void> {
   const closed = servers.map((server) => new Promise<void>((resolve) => void server.close(() => resolve())))
   for (const server of servers) server.closeIdleConnections()
+  closeUnused()
+  // A server is closed only when its WebSockets are, and those of running jobs would stay for the whole limit.
+  await feed[Symbol.asyncDispose]()
   const sweep = setInterval(() => servers.forEach((server) => server.closeIdleConnections()), 50)
   const limit = setTimeout(() => servers.forEach((server) => server.closeAllConnections()), SHUTDOWN_MS)
   await Promise.all(closed)

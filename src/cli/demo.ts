@@ -92,7 +92,10 @@ async function runDemo(keep: boolean, signal: AbortSignal): Promise<number> {
   const startedAt = performance.now()
   await using stack = new AsyncDisposableStack()
   const folder = mkdtempSync(path.join(tmpdir(), 'fleetfoot-demo-'))
-  stack.defer(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+  const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+  stack.defer(remove)
+  // Where a fault ends the process before the stack is.
+  process.once('exit', remove)
 
   const client = await startServer(stack, folder)
   const { url } = client.config
@@ -238,6 +241,7 @@ async function startRunner(
     detached: true,
   })
   stack.defer(async () => void (await endProcess(child)))
+  process.once('exit', () => killGroup(child))
   const show = (bytes: Buffer) => {
     for (const line of bytes
       .toString()
@@ -255,13 +259,16 @@ async function startRunner(
 /** Ctrl-C, and after some seconds the end of its whole group. */
 async function endProcess(child: ChildProcess): Promise<number | null> {
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return child.exitCode
-  const { pid } = child
   const exited = once(child, 'exit')
   child.kill('SIGINT')
-  const limit = setTimeout(() => process.kill(-pid, 'SIGKILL'), 8000)
+  const limit = setTimeout(() => killGroup(child), 8000)
   await exited
   clearTimeout(limit)
   return child.exitCode
+}
+
+function killGroup({ pid, exitCode, signalCode }: ChildProcess): void {
+  if (pid !== undefined && exitCode === null && signalCode === null) process.kill(-pid, 'SIGKILL')
 }
 
 async function stayUp(client: ApiClient, done: Initialized, folder: string, signal: AbortSignal): Promise<void> {

@@ -25,6 +25,11 @@ export interface HttpServer {
   app: App
   /** One more listening server with the same routes; closing the app closes those that it started itself only. */
   makeServer(): Server
+  /**
+   * Drops connections on which no request came yet, as browsers and fetch open them ahead: `closeIdleConnections` takes them for busy, and
+   * the end of the server would wait for them.
+   */
+  closeUnused(): void
 }
 
 const BODY_LIMIT = 1024 * 1024
@@ -35,6 +40,7 @@ const HEADERS_TIMEOUT_MS = 80_000
 /** The server that all rooms register in: ids, limits, schemas compiled on first use, one request listener for all addresses. */
 export function createServer(options: ServerOptions): HttpServer {
   let listener: RequestListener = () => {}
+  const unused = new Set<Duplex>()
   const makeServer = (): Server => {
     const settings = { keepAlive: true, requestTimeout: 0, connectionsCheckingInterval: 30_000 }
     const tls = options.tls
@@ -42,6 +48,11 @@ export function createServer(options: ServerOptions): HttpServer {
     server.keepAliveTimeout = KEEP_ALIVE_MS
     server.headersTimeout = HEADERS_TIMEOUT_MS
     server.on('upgrade', options.onUpgrade)
+    server.on(tls ? 'secureConnection' : 'connection', (socket: Duplex) => {
+      unused.add(socket)
+      socket.once('close', () => unused.delete(socket))
+    })
+    for (const event of ['request', 'upgrade']) server.on(event, ({ socket }: IncomingMessage) => void unused.delete(socket))
     return server
   }
   const app = Fastify({
@@ -89,7 +100,7 @@ export function createServer(options: ServerOptions): HttpServer {
       status: '404',
     }),
   )
-  return { app, makeServer }
+  return { app, makeServer, closeUnused: () => unused.forEach((socket) => socket.destroy()) }
 }
 
 /** Five hex groups with colons, as clients print in errors (rest-api.md 3.9). */

@@ -5,13 +5,20 @@ import { createWorker } from '../../src/runner/job.ts'
 import { runListener } from '../../src/runner/listener.ts'
 import { registerRunner } from '../../src/runner/registration.ts'
 
+export interface PortableRunner extends AsyncDisposable {
+  /** Its machine dies: nothing more is sent. */
+  kill(): void
+}
+
 /** The portable runner in this process, registered at `url` with a token; it leaves when disposed. */
-export async function startPortableRunner(url: string, token: string, name = 'worker-1'): Promise<AsyncDisposable> {
+export async function startPortableRunner(url: string, token: string, name = 'worker-1'): Promise<PortableRunner> {
   const folder = mkdtempSync(path.join(tmpdir(), 'fleetfoot-runner-'))
   const config = await registerRunner({ url, token, name, workFolder: folder })
   const stop = new AbortController()
-  const ended = runListener(config, { executor: createWorker({ root: folder }), signal: stop.signal })
+  const death = new AbortController()
+  const ended = runListener(config, { executor: createWorker({ root: folder }), signal: stop.signal, death: death.signal })
   return {
+    kill: () => death.abort(),
     async [Symbol.asyncDispose]() {
       stop.abort()
       await ended

@@ -43,8 +43,8 @@ export function runCommand(args: string[], env?: Record<string, string>, cwd?: s
 /** The command as the administrator of a test's server calls it. */
 export function commandFor(server: TestServer): {
   env: Record<string, string>
-  run(...args: string[]): Promise<CommandOutcome>
-  start(...args: string[]): RunningCommand
+  run: (...args: string[]) => Promise<CommandOutcome>
+  start: (...args: string[]) => RunningCommand
 } {
   const env = { FLEETFOOT_URL: server.url, FLEETFOOT_ADMIN_TOKEN: server.adminToken }
   return { env, run: (...args) => runCommand(args, env), start: (...args) => startCommand(args, env) }
