@@ -163,6 +163,11 @@ function registerRooms(app: App, deps: RestDeps): void {
     if (!request.url.includes('/_broker/message')) metrics.observe(request.method, statusCode, elapsedTime / 1000)
     request.log.debug({ method: request.method, route: request.routeOptions.url, statusCode, ms: Math.round(elapsedTime) }, 'request')
   })
+  // A runner polls again as soon as its poll is answered: on the same connection it would keep a stopping server alive.
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (deps.shutdown.aborted) reply.header('Connection', 'close')
+    done(null, payload)
+  })
   const room = (register: (app: App) => void, prefix?: string) =>
     void app.register(async (scope) => register(scope as App), prefix === undefined ? {} : { prefix })
 

@@ -29,7 +29,7 @@ export interface HttpServer {
    * Drops connections on which no request came yet, as browsers and fetch open them ahead: `closeIdleConnections` takes them for busy, and
    * the end of the server would wait for them.
    */
-  closeUnused(): void
+  closeUnused: () => void
 }
 
 const BODY_LIMIT = 1024 * 1024
