@@ -137,7 +137,6 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       stack.use(new Driver(deps, backgroundTasks(deps)))
       jitKeys.fill()
     }
-    base.evaluator.warm()
     return { app, deps, addresses, routes, [Symbol.asyncDispose]: () => stack.disposeAsync() }
   } catch (error) {
     await stack.disposeAsync()
