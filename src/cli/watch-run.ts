@@ -161,6 +161,8 @@ class Watch {
       log.done = true
       this.#wake()
     })
+    // Its failure is met at the end of the run; until then, or when the caller gave up, it is nobody's.
+    log.reading.catch(() => {})
   }
 
   /** Reads live lines to the end of the job; of one whose live lines are gone, its uploaded log. */
