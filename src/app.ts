@@ -112,7 +112,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const jitKeys = stack.use(new KeyPool(options.keyPoolSize))
     const { contentUrl } = config
     const deps = { ...base, dispatcher, jitKeys, book, contentUrl, rateLimits: new RateLimits(now), shutdown: shutdown.signal }
-    const feed = stack.use(new Feed(deps))
+    const feed = new Feed(deps)
 
     const http = createServer({
       logger: log,
@@ -128,6 +128,8 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const addresses = servers.map((server) => describe(server, ports))
     reloadTls(stack, config, servers)
     stack.defer(() => closeServers(app, servers))
+    // An open WebSocket would hold its server open until somebody hangs up: a runner never does while its job runs.
+    stack.defer(() => feed[Symbol.asyncDispose]())
     stack.defer(() => shutdown.abort())
 
     await beatPulse(deps)
@@ -161,6 +163,10 @@ function registerRooms(app: App, deps: RestDeps): void {
     const { elapsedTime, statusCode } = reply
     if (!request.url.includes('/_broker/message')) metrics.observe(request.method, statusCode, elapsedTime / 1000)
     request.log.debug({ method: request.method, route: request.routeOptions.url, statusCode, ms: Math.round(elapsedTime) }, 'request')
+  })
+  // A client that asks again at once would keep its connection, and with it the server, from closing.
+  app.addHook('onSend', async (_request, reply) => {
+    if (deps.shutdown.aborted) reply.header('Connection', 'close')
   })
   const room = (register: (app: App) => void, prefix?: string) =>
     void app.register(async (scope) => register(scope as App), prefix === undefined ? {} : { prefix })

@@ -4,12 +4,12 @@ import { mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { AppError } from '../model/errors.ts'
 import type { BlobStore } from './blob-store.ts'
 
 /** Objects as files in a folder. A file is written beside its place and renamed into it. */
 export class DiskBlobStore implements BlobStore {
   readonly #folder: string
-  readonly #made = new Set<string>()
 
   constructor(folder: string) {
     this.#folder = folder
@@ -78,8 +78,12 @@ export class DiskBlobStore implements BlobStore {
   }
 
   async freeShare(): Promise<number> {
-    const { bavail, blocks } = await statfs(this.#folder)
-    return blocks === 0 ? 1 : bavail / blocks
+    try {
+      const { bavail, blocks } = await statfs(this.#folder)
+      return blocks === 0 ? 1 : bavail / blocks
+    } catch (error) {
+      throw new AppError('unavailable', 'The blob folder cannot be reached', { cause: error })
+    }
   }
 
   #file(key: string): string {
@@ -87,13 +91,23 @@ export class DiskBlobStore implements BlobStore {
     return path.join(this.#folder, key)
   }
 
+  /** A folder below ours that went away is made again; ours is not: what is mounted there may have gone, and come back. */
   async #temporary(file: string): Promise<string> {
     const folder = path.dirname(file)
-    if (!this.#made.has(folder)) {
+    if (!(await isThere(folder))) {
+      if (!(await isThere(this.#folder))) throw new AppError('unavailable', 'The blob folder cannot be reached')
       await mkdir(folder, { recursive: true })
-      if (this.#made.size > 10_000) this.#made.clear()
-      this.#made.add(folder)
     }
     return `${file}.${randomBytes(6).toString('hex')}.tmp`
+  }
+}
+
+async function isThere(folder: string): Promise<boolean> {
+  try {
+    await stat(folder)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
   }
 }
