@@ -112,7 +112,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const jitKeys = stack.use(new KeyPool(options.keyPoolSize))
     const { contentUrl } = config
     const deps = { ...base, dispatcher, jitKeys, book, contentUrl, rateLimits: new RateLimits(now), shutdown: shutdown.signal }
-    const feed = stack.use(new Feed(deps))
+    const feed = new Feed(deps)
 
     const http = createServer({
       logger: log,
@@ -127,7 +127,9 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const servers = await listen(http, config.listen, options.inherited ?? [])
     const addresses = servers.map((server) => describe(server, ports))
     reloadTls(stack, config, servers)
-    stack.defer(() => closeServers(http, servers, feed))
+    stack.defer(() => closeServers(http, servers))
+    // An open WebSocket would hold its server open until somebody hangs up: a runner never does while its job runs.
+    stack.defer(() => feed[Symbol.asyncDispose]())
     stack.defer(() => shutdown.abort())
 
     await beatPulse(deps)
@@ -137,7 +139,6 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       stack.use(new Driver(deps, backgroundTasks(deps)))
       jitKeys.fill()
     }
-    base.evaluator.warm()
     return { app, deps, addresses, routes, [Symbol.asyncDispose]: () => stack.disposeAsync() }
   } catch (error) {
     await stack.disposeAsync()
@@ -163,10 +164,9 @@ function registerRooms(app: App, deps: RestDeps): void {
     if (!request.url.includes('/_broker/message')) metrics.observe(request.method, statusCode, elapsedTime / 1000)
     request.log.debug({ method: request.method, route: request.routeOptions.url, statusCode, ms: Math.round(elapsedTime) }, 'request')
   })
-  // A runner polls again as soon as its poll is answered: on the same connection it would keep a stopping server alive.
-  app.addHook('onSend', (_request, reply, payload, done) => {
+  // A client that asks again at once would keep its connection, and with it the server, from closing.
+  app.addHook('onSend', async (_request, reply) => {
     if (deps.shutdown.aborted) reply.header('Connection', 'close')
-    done(null, payload)
   })
   const room = (register: (app: App) => void, prefix?: string) =>
     void app.register(async (scope) => register(scope as App), prefix === undefined ? {} : { prefix })
@@ -238,12 +238,10 @@ function describe(server: Server, ports: Set<number>): string {
 }
 
 /** Ends what is left: held polls were ended by `shutdown`; requests in work get some seconds. */
-async function closeServers({ app, closeUnused }: HttpServer, servers: Server[], feed: Feed): Promise<void> {
+async function closeServers({ app, closeUnused }: HttpServer, servers: Server[]): Promise<void> {
   const closed = servers.map((server) => new Promise<void>((resolve) => void server.close(() => resolve())))
   for (const server of servers) server.closeIdleConnections()
   closeUnused()
-  // A server is closed only when its WebSockets are, and those of running jobs would stay for the whole limit.
-  await feed[Symbol.asyncDispose]()
   const sweep = setInterval(() => servers.forEach((server) => server.closeIdleConnections()), 50)
   const limit = setTimeout(() => servers.forEach((server) => server.closeAllConnections()), SHUTDOWN_MS)
   await Promise.all(closed)

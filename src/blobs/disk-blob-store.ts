@@ -1,15 +1,22 @@
 import { randomBytes } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises'
+import { mkdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { AppError } from '../model/errors.ts'
 import type { BlobStore } from './blob-store.ts'
+
+/** Bodies up to this are held in memory: a log block is some 2 MiB at most, most are a few kilobytes. */
+const SMALL = 256 * 1024
+/** Each upload asks how full the disk is. */
+const FREE_KEPT_MS = 250
 
 /** Objects as files in a folder. A file is written beside its place and renamed into it. */
 export class DiskBlobStore implements BlobStore {
   readonly #folder: string
-  readonly #made = new Set<string>()
+  #free = 1
+  #freeAt = -Infinity
 
   constructor(folder: string) {
     this.#folder = folder
@@ -17,28 +24,48 @@ export class DiskBlobStore implements BlobStore {
 
   async put(key: string, body: Readable | Buffer): Promise<number> {
     const file = this.#file(key)
-    const temporary = await this.#temporary(file)
+    const temporary = temporaryOf(file)
     try {
-      let size: number
-      if (Buffer.isBuffer(body)) {
-        const handle = await open(temporary, 'w')
-        try {
-          await handle.writeFile(body)
-        } finally {
-          await handle.close()
-        }
-        size = body.length
-      } else {
-        const target = createWriteStream(temporary)
-        await pipeline(body, target)
-        size = target.bytesWritten
-      }
+      const size = await this.#write(temporary, body)
       await rename(temporary, file)
       return size
     } catch (error) {
       await rm(temporary, { force: true })
       throw error
     }
+  }
+
+  /** Most objects are the log of one short step: they are written at once. Only what is larger than `SMALL` takes a stream. */
+  async #write(temporary: string, body: Readable | Buffer): Promise<number> {
+    if (Buffer.isBuffer(body)) return this.#writeWhole(temporary, body)
+    const chunks: Buffer[] = []
+    let size = 0
+    const iterator = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+    while (size <= SMALL) {
+      const { done, value } = await iterator.next()
+      if (done) return this.#writeWhole(temporary, chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks))
+      chunks.push(value)
+      size += value.length
+    }
+    await this.#makeFolder(temporary)
+    const target = createWriteStream(temporary)
+    const rest: AsyncIterable<Buffer> = { [Symbol.asyncIterator]: () => iterator }
+    await pipeline(async function* () {
+      yield* chunks.splice(0)
+      yield* rest
+    }, target)
+    return target.bytesWritten
+  }
+
+  async #writeWhole(temporary: string, body: Buffer): Promise<number> {
+    try {
+      await writeFile(temporary, body)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      await this.#makeFolder(temporary)
+      await writeFile(temporary, body)
+    }
+    return body.length
   }
 
   async get(key: string, range?: { start: number; end: number }): Promise<Readable | undefined> {
@@ -57,7 +84,8 @@ export class DiskBlobStore implements BlobStore {
 
   async concatenate(key: string, parts: string[]): Promise<number> {
     const file = this.#file(key)
-    const temporary = await this.#temporary(file)
+    const temporary = temporaryOf(file)
+    await this.#makeFolder(temporary)
     try {
       const target = createWriteStream(temporary)
       for (const part of parts) await pipeline(createReadStream(this.#file(part)), target, { end: false })
@@ -78,8 +106,15 @@ export class DiskBlobStore implements BlobStore {
   }
 
   async freeShare(): Promise<number> {
-    const { bavail, blocks } = await statfs(this.#folder)
-    return blocks === 0 ? 1 : bavail / blocks
+    if (performance.now() - this.#freeAt < FREE_KEPT_MS) return this.#free
+    try {
+      const { bavail, blocks } = await statfs(this.#folder)
+      this.#free = blocks === 0 ? 1 : bavail / blocks
+      this.#freeAt = performance.now()
+      return this.#free
+    } catch (error) {
+      throw new AppError('unavailable', 'The blob folder cannot be reached', { cause: error })
+    }
   }
 
   #file(key: string): string {
@@ -87,13 +122,25 @@ export class DiskBlobStore implements BlobStore {
     return path.join(this.#folder, key)
   }
 
-  async #temporary(file: string): Promise<string> {
+  /** A folder below ours that went away is made again; ours is not: what is mounted there may have gone, and come back. */
+  async #makeFolder(file: string): Promise<void> {
     const folder = path.dirname(file)
-    if (!this.#made.has(folder)) {
-      await mkdir(folder, { recursive: true })
-      if (this.#made.size > 10_000) this.#made.clear()
-      this.#made.add(folder)
-    }
-    return `${file}.${randomBytes(6).toString('hex')}.tmp`
+    if (await isThere(folder)) return
+    if (!(await isThere(this.#folder))) throw new AppError('unavailable', 'The blob folder cannot be reached')
+    await mkdir(folder, { recursive: true })
+  }
+}
+
+function temporaryOf(file: string): string {
+  return `${file}.${randomBytes(6).toString('hex')}.tmp`
+}
+
+async function isThere(folder: string): Promise<boolean> {
+  try {
+    await stat(folder)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
   }
 }

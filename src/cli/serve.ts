@@ -56,6 +56,19 @@ function startFailure(error: NodeJS.ErrnoException & { port?: number; address?: 
     return `FLEETFOOT_LISTEN: ${error.address}:${error.port} is in use: stop what listens there or choose another port`
   if (error.code === 'EACCES' && error.port)
     return `FLEETFOOT_LISTEN: port ${error.port} needs rights that this user lacks: choose one above 1023`
-  if (error.code === 'ECONNREFUSED') return `FLEETFOOT_DATABASE_URL: the database cannot be reached: ${error.message}`
-  return error.message
+  if (isDatabaseFailure(error)) return `FLEETFOOT_DATABASE_URL: the database cannot be used: ${firstLine(error)}`
+  if (error.code === 'ERR_SQLITE_ERROR') return `FLEETFOOT_DATA_DIR: the database in it cannot be used: ${firstLine(error)}`
+  return firstLine(error)
+}
+
+/** Networks, and PostgreSQL's own codes of five characters: no such host, wrong password, no such database … */
+function isDatabaseFailure({ code = '', message }: NodeJS.ErrnoException): boolean {
+  const isNetwork = ['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'].includes(code)
+  return isNetwork || /^[0-9A-Z]{5}$/.test(code) || /timeout exceeded when trying to connect|^Connection terminated/.test(message)
+}
+
+/** A name with several addresses fails with an error per address and no message of its own. */
+function firstLine(error: Error): string {
+  const { message } = error instanceof AggregateError && error.message === '' ? (error.errors[0] as Error) : error
+  return message.split('\n')[0] ?? 'unknown error'
 }

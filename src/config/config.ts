@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { BlockList, isIP } from 'node:net'
 import path from 'node:path'
+import { createSecureContext } from 'node:tls'
 import { defaultTimes, type Times } from '../model/times.ts'
 import { newPersonalToken } from '../model/secret-text.ts'
 import { ConfigError, readVariable, type Environment } from './env.ts'
@@ -172,6 +173,11 @@ function parseTls(certFile: string | undefined, keyFile: string | undefined): Co
   ] as const) {
     if (!existsSync(file)) throw new ConfigError(`${name}: there is no file ${file}: name a PEM file`)
     if (!readFileSync(file, 'utf8').includes('-----BEGIN ')) throw new ConfigError(`${name}: ${file} is not PEM: name a PEM file`)
+  }
+  try {
+    createSecureContext({ cert: readFileSync(certFile), key: readFileSync(keyFile) })
+  } catch (error) {
+    throw new ConfigError(`FLEETFOOT_TLS_CERT: ${certFile} and ${keyFile} do not go together (${(error as Error).message}): name a pair`)
   }
   return { certFile, keyFile }
 }

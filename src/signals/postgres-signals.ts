@@ -8,6 +8,8 @@ const GATHER_MS = 5
 /** PostgreSQL takes 8000 bytes a notification. */
 const PAYLOAD_LIMIT = 7000
 const RECONNECT_MS = 1000
+/** A database that does not even refuse. */
+const CONNECT_MS = 5000
 
 /** Signals between nodes over PostgreSQL's LISTEN and NOTIFY. This node's own listeners hear at once, without the round trip. */
 export class PostgresSignals implements Signals {
@@ -26,7 +28,7 @@ export class PostgresSignals implements Signals {
 
   /** Connects and listens. Fails when the database cannot be reached; later breaks are mended by reconnecting. */
   async start(): Promise<void> {
-    const client = new pg.Client({ connectionString: this.#url, keepAlive: true })
+    const client = new pg.Client({ connectionString: this.#url, keepAlive: true, connectionTimeoutMillis: CONNECT_MS })
     client.on('notification', ({ payload }) => this.#heard(payload ?? ''))
     client.on('error', () => this.#lost(client))
     client.on('end', () => this.#lost(client))

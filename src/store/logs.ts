@@ -209,9 +209,31 @@ export async function blobInsert(db: Db, blob: BlobRow): Promise<boolean> {
   return (result.numInsertedOrUpdatedRows ?? 0n) > 0n
 }
 
-export async function blobSeal(db: Db, key: string, size: number, now: number): Promise<void> {
-  await db.updateTable('blob').set({ sealedAt: now, size }).where('key', '=', key).execute()
+/** Writes what is known of an object that was put whole, over what an earlier put of it left. */
+export async function blobPut(db: Db, blob: BlobRow): Promise<void> {
+  await db
+    .insertInto('blob')
+    .values(blob)
+    .onConflict((c) => c.column('key').doUpdateSet(blob))
+    .execute()
+}
+
+/** Makes one object of the blocks; false when there are more than the caller knows, or it is done already. Call it in a transaction. */
+export async function blobSeal(
+  db: Db,
+  key: string,
+  { size, blocks, now }: { size: number; blocks: number; now: number },
+): Promise<boolean> {
+  const result = await db
+    .updateTable('blob')
+    .set({ sealedAt: now, size })
+    .where('key', '=', key)
+    .where('blocks', '=', blocks)
+    .where('sealedAt', 'is', null)
+    .executeTakeFirst()
+  if (result.numUpdatedRows === 0n) return false
   await db.deleteFrom('blobBlock').where('blobKey', '=', key).execute()
+  return true
 }
 
 export interface BlockRow {
@@ -222,7 +244,7 @@ export interface BlockRow {
   lines: number
 }
 
-/** Puts a block at the end; false when its place was taken meanwhile. Call it in a transaction. */
+/** Puts a block at the end; false when its place was taken or the object was sealed meanwhile: undo the transaction that it is called in. */
 export async function blobBlockInsert(db: Db, blobKey: string, block: BlockRow): Promise<boolean> {
   const result = await db
     .insertInto('blobBlock')
@@ -230,12 +252,13 @@ export async function blobBlockInsert(db: Db, blobKey: string, block: BlockRow):
     .onConflict((c) => c.doNothing())
     .executeTakeFirst()
   if ((result.numInsertedOrUpdatedRows ?? 0n) === 0n) return false
-  await db
+  const counted = await db
     .updateTable('blob')
     .set((eb) => ({ size: eb('size', '+', block.size), lines: eb('lines', '+', block.lines), blocks: eb('blocks', '+', 1) }))
     .where('key', '=', blobKey)
-    .execute()
-  return true
+    .where('sealedAt', 'is', null)
+    .executeTakeFirst()
+  return counted.numUpdatedRows > 0n
 }
 
 export async function blobBlocks(db: Db, key: string): Promise<BlockRow[]> {

@@ -78,15 +78,12 @@ async function buildMessage(
   base: string,
 ): Promise<JobMessage> {
   const { db, addresses } = deps
-  const [attempt, repository, siblings] = [
-    await attemptOfRun(db, run.id),
-    await repositoryById(db, run.repositoryId),
-    await jobsOfAttempt(db, job.attemptId),
-  ]
+  const [attempt, repository] = [await attemptOfRun(db, run.id), await repositoryById(db, run.repositoryId)]
   const plan = attempt?.plan
   const planned = plan?.jobs.find(({ id }) => id === job.key)
   if (!attempt || !plan || !planned || !repository) throw notThere()
 
+  const siblings = planned.needs.length > 0 ? await jobsOfAttempt(db, job.attemptId) : []
   const github = await githubContext(deps, run, repository, attempt, base)
   const workflow = `${fullName(repository)}/${plan.path}@${run.ref}`
   return jobMessage({

@@ -1,14 +1,21 @@
 import { needs, type Actor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import type { Assignment, Job } from '../../model/job.ts'
+import { isPassingTrouble } from '../../model/trouble.ts'
 import { jobById } from '../../store/jobs.ts'
 import { chunkAppend, chunksAfter, logGet, type Chunk } from '../../store/logs.ts'
 import { authorizeRepository, type RepositoryRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
+import { readStepLogs } from './read-log.ts'
 
 const BATCH_BYTES = 64 * 1024
 const BATCH_MS = 50
+/** Lines that wait while the database is away: they may be the only copy of what the job says meanwhile. */
+const KEPT_BYTES = 8 * 1024 * 1024
+const RETRY_MS = 1000
 const CHUNKS_READ = 100
+/** Lines of an uploaded log in one event. */
+const EVENT_LINES = 1000
 /** The last lines of a job may still be in a writer's batch, also on another node, when the job is completed already. */
 const LAST_LINES_MS = 5 * BATCH_MS
 
@@ -28,7 +35,8 @@ export class FeedWriter implements AsyncDisposable {
   #waiting: FeedLines[] = []
   #bytes = 0
   #timer: NodeJS.Timeout | undefined
-  #writing: Promise<void> = Promise.resolve()
+  #writing: Promise<void> | undefined
+  #closed = false
 
   constructor(deps: Pick<Deps, 'db' | 'now' | 'signals' | 'log'>, assignment: Assignment) {
     this.#deps = deps
@@ -36,16 +44,28 @@ export class FeedWriter implements AsyncDisposable {
   }
 
   add(lines: FeedLines): void {
+    if (this.#bytes >= KEPT_BYTES) {
+      this.#lost(undefined)
+      return
+    }
     const last = this.#waiting.at(-1)
-    if (last && last.stepId === lines.stepId && last.startLine + last.lines.length === lines.startLine) last.lines.push(...lines.lines)
-    else this.#waiting.push(lines)
-    this.#bytes += lines.lines.reduce((sum, line) => sum + line.length + 1, 0)
+    // The first may be on its way into the database at this moment.
+    if (
+      last &&
+      this.#waiting.length > (this.#writing ? 1 : 0) &&
+      last.stepId === lines.stepId &&
+      last.startLine + last.lines.length === lines.startLine
+    )
+      last.lines.push(...lines.lines)
+    else this.#waiting.push({ ...lines, lines: [...lines.lines] })
+    this.#bytes += sizeOf(lines)
     if (this.#bytes >= BATCH_BYTES) this.#flush()
     else this.#timer ??= setTimeout(() => this.#flush(), BATCH_MS)
   }
 
-  /** Writes what is left. */
+  /** Writes what is left; what cannot be written by then is lost. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
     this.#flush()
     await this.#writing
   }
@@ -53,45 +73,89 @@ export class FeedWriter implements AsyncDisposable {
   #flush(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    const batch = this.#waiting
-    this.#waiting = []
-    this.#bytes = 0
-    if (batch.length > 0) this.#writing = this.#writing.then(() => this.#write(batch))
+    this.#writing ??= this.#write().finally(() => (this.#writing = undefined))
   }
 
-  async #write(batch: FeedLines[]): Promise<void> {
-    const { db, now, signals, log } = this.#deps
-    const { id: assignmentId, jobId } = this.#assignment
-    try {
-      for (const lines of batch) {
-        const chunk = { assignmentId, ...lines, createdAt: now() }
-        while ((await chunkAppend(db, jobId, chunk)) === undefined);
+  /** One batch after the other, so that lines stay in order. */
+  async #write(): Promise<void> {
+    const { signals, log } = this.#deps
+    const { jobId } = this.#assignment
+    while (this.#waiting.length > 0) {
+      const [lines] = this.#waiting
+      try {
+        if (lines) await this.#append(lines)
+        this.#take()
+        signals.send('job', jobId)
+      } catch (error) {
+        if (this.#closed || !isPassingTrouble(error)) {
+          this.#lost(error)
+          this.#take()
+        } else {
+          log.debug({ err: error, jobId }, 'live lines wait')
+          this.#timer ??= setTimeout(() => this.#flush(), RETRY_MS)
+          return
+        }
       }
-      signals.send('job', jobId)
-    } catch (error) {
-      log.warn({ err: error, jobId }, 'live lines were lost')
     }
+  }
+
+  async #append(lines: FeedLines): Promise<void> {
+    const { db, now } = this.#deps
+    const { id: assignmentId, jobId } = this.#assignment
+    const chunk = { assignmentId, ...lines, createdAt: now() }
+    while ((await chunkAppend(db, jobId, chunk)) === undefined);
+  }
+
+  #take(): void {
+    const lines = this.#waiting.shift()
+    if (lines) this.#bytes -= sizeOf(lines)
+  }
+
+  #lost(error: unknown): void {
+    this.#deps.log.warn({ err: error, jobId: this.#assignment.jobId }, 'live lines were lost')
   }
 }
 
+function sizeOf({ lines }: FeedLines): number {
+  return lines.reduce((sum, line) => sum + line.length + 1, 0)
+}
+
 /** What a follower gets: lines, then the end of the job. */
-export type LiveEvent = { kind: 'lines'; id: number; chunk: Chunk } | { kind: 'state'; job: Job } | { kind: 'end'; job: Job }
+export type LiveEvent = { kind: 'lines'; id: string; chunk: LiveLines } | { kind: 'state'; job: Job } | { kind: 'end'; job: Job }
+
+export type LiveLines = Pick<Chunk, 'stepId' | 'startLine' | 'lines'>
 
 /**
- * Follows the live lines of a job from the one after `after`: those that are there, then each as it comes, until the job has ended or
- * `abort`. Listen, look, sleep; a lost signal costs `times.sweepEvery`.
+ * Where a follower left off: the number of the last live lines it got, or, once the uploaded log has taken their place, `u` and how many
+ * lines of that it has. What cannot be read is the beginning.
+ */
+type Position = { live: number } | { uploaded: number }
+
+function positionOf(text: string): Position {
+  const match = /^(u?)(\d{1,15})$/.exec(text)
+  if (!match) return { live: 0 }
+  return match[1] === 'u' ? { uploaded: Number(match[2]) } : { live: Number(match[2]) }
+}
+
+type FollowDeps = Pick<Deps, 'db' | 'blobs' | 'signals' | 'times' | 'log'>
+
+/**
+ * Follows the lines of a job from the event after `after` (an event's id; empty for all): those that are there, then each as it comes, until
+ * the job has ended or `abort`. Listen, look, sleep; a lost signal costs `times.sweepEvery`. When the live lines of an ended job are deleted
+ * the uploaded log is sent; each event says step and line, so that who resumes with an older id can tell what it has already.
  *
  * @throws AppError not_found
  */
 export async function* followJob(
-  deps: Pick<Deps, 'db' | 'now' | 'signals' | 'times' | 'log'>,
+  deps: FollowDeps,
   actor: Actor,
-  input: { repository: RepositoryRef; jobId: number; after: number },
+  input: { repository: RepositoryRef; jobId: number; after: string },
   abort: AbortSignal,
 ): AsyncGenerator<LiveEvent> {
-  const { db, now, signals, times } = deps
+  const { db, signals, times } = deps
   const first = await findJob(deps, actor, input.repository, input.jobId)
-  let after = input.after
+  const position = positionOf(input.after)
+  let after = 'live' in position ? position.live : 0
   let status: string | undefined
   let wake: () => void = () => {}
   let isSignalled = false
@@ -107,20 +171,23 @@ export async function* followJob(
       const job = (await jobById(db, first.id)) ?? first
       if (job.status !== status) yield { kind: 'state', job }
       status = job.status
-      for (;;) {
-        const chunks = await chunksAfter(db, job.id, after, CHUNKS_READ)
-        for (const chunk of chunks) yield { kind: 'lines', id: (after = chunk.seq), chunk }
-        if (chunks.length < CHUNKS_READ) break
+      const isPruned = job.status === 'completed' && (await chunksAfter(db, job.id, 0, 1)).length === 0
+      if (job.status === 'completed' && (isPruned || 'uploaded' in position)) {
+        yield* uploadedLines(deps, job.id, 'uploaded' in position ? position.uploaded : 0)
+      } else {
+        for (;;) {
+          const chunks = await chunksAfter(db, job.id, after, CHUNKS_READ)
+          for (const chunk of chunks) yield { kind: 'lines', id: String((after = chunk.seq)), chunk }
+          if (chunks.length < CHUNKS_READ) break
+        }
       }
-      const isEnded = job.status === 'completed'
-      const lastLinesMs = isEnded ? (job.completedAt ?? 0) + LAST_LINES_MS - now() : 0
-      if (isEnded && lastLinesMs <= 0) {
+      if (job.status === 'completed') {
         yield { kind: 'end', job }
         return
       }
       if (!isSignalled && !abort.aborted) {
         await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, isEnded ? lastLinesMs : times.sweepEvery)
+          const timer = setTimeout(resolve, times.sweepEvery)
           wake = () => {
             clearTimeout(timer)
             resolve()
@@ -131,6 +198,47 @@ export async function* followJob(
   } finally {
     abort.removeEventListener('abort', onAbort)
   }
+}
+
+/** The uploaded logs of the steps as events, without the timestamps that live lines do not have either. */
+async function* uploadedLines(deps: FollowDeps, jobId: number, skip: number): AsyncGenerator<LiveEvent> {
+  let sent = 0
+  for (const { stepId, text } of await readStepLogs(deps, jobId)) {
+    let startLine = 1
+    for await (const lines of batched(linesOf(text()), EVENT_LINES)) {
+      sent += lines.length
+      const fresh = lines.slice(Math.max(0, skip - (sent - lines.length)))
+      const chunk = { stepId, startLine: startLine + lines.length - fresh.length, lines: fresh.map(withoutTime) }
+      if (fresh.length > 0) yield { kind: 'lines', id: `u${sent}`, chunk }
+      startLine += lines.length
+    }
+  }
+}
+
+async function* linesOf(bytes: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  const decoder = new TextDecoder()
+  let rest = ''
+  for await (const part of bytes) {
+    const lines = (rest + decoder.decode(part, { stream: true })).split('\n')
+    rest = lines.pop() ?? ''
+    yield* lines
+  }
+  if (rest !== '') yield rest
+}
+
+async function* batched(lines: AsyncIterable<string>, size: number): AsyncGenerator<string[]> {
+  let batch: string[] = []
+  for await (const line of lines) {
+    batch.push(line.replace(/\r$/, ''))
+    if (batch.length < size) continue
+    yield batch
+    batch = []
+  }
+  if (batch.length > 0) yield batch
+}
+
+function withoutTime(line: string): string {
+  return line.replace(/^\d{4}-\d\d-\d\dT[\d:.]+Z /, '')
 }
 
 /** A job of a repository, for whoever may read it. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { pipeline, Transform, type Readable, type TransformCallback } from 'node:stream'
+import { finished, Transform, type Readable, type TransformCallback } from 'node:stream'
 import { AppError } from '../../model/errors.ts'
-import { blobBlockInsert, blobBlocks, blobGet, blobInsert, blobSeal } from '../../store/logs.ts'
+import { blobBlockInsert, blobBlocks, blobGet, blobInsert, blobPut, blobSeal } from '../../store/logs.ts'
 import type { Deps } from '../deps.ts'
 
 type ObjectDeps = Pick<Deps, 'db' | 'now' | 'blobs'>
@@ -18,11 +18,12 @@ async function requireSpace({ blobs }: ObjectDeps): Promise<void> {
 
 /** Writes a whole object at once. A repeat of the same upload is fine: the answer to the first may have been lost. */
 export async function putObject(deps: ObjectDeps, key: string, body: Readable, contentType: string | undefined): Promise<void> {
+  if ((await blobGet(deps.db, key))?.kind === 'append') throw conflict('The object is there in another form')
   await requireSpace(deps)
   const text = new TextCleaner()
   const size = await deps.blobs.put(key, through(body, text))
   const at = deps.now()
-  await blobInsert(deps.db, {
+  await blobPut(deps.db, {
     key,
     kind: 'block',
     size,
@@ -80,26 +81,45 @@ export async function appendBlock(
       return { offset: blocks.slice(0, before).reduce((sum, block) => sum + block.size, 0), blocks: blocks.length }
     }
     const block = { number: blocks.length + 1, requestId: id, part, size, lines: text.lines }
-    if (await db.transaction().execute((tx) => blobBlockInsert(tx, key, block))) return { offset: blob.size, blocks: block.number }
+    if (await tryInsert(db, key, block)) return { offset: blocks.reduce((sum, { size }) => sum + size, 0), blocks: block.number }
   }
 }
 
+/** False when another block, or the seal, was first. */
+async function tryInsert(db: Deps['db'], key: string, block: Parameters<typeof blobBlockInsert>[2]): Promise<boolean> {
+  try {
+    await db.transaction().execute(async (tx) => {
+      if (!(await blobBlockInsert(tx, key, block))) throw new Lost()
+    })
+    return true
+  } catch (error) {
+    if (error instanceof Lost) return false
+    throw error
+  }
+}
+
+class Lost extends Error {}
+
 /** Makes one object of the blocks. Sealing twice is fine. */
 export async function sealObject({ db, blobs, now }: ObjectDeps, key: string): Promise<void> {
-  const blob = await blobGet(db, key)
-  if (!blob || blob.kind !== 'append') throw new AppError('not_found', 'There is no such object')
-  if (blob.sealedAt !== null) return
-  const parts = await partsOf(db, key)
-  const size = await blobs.concatenate(key, parts)
-  await db.transaction().execute((tx) => blobSeal(tx, key, size, now()))
-  for (const part of parts) await blobs.delete(part)
+  for (;;) {
+    const blob = await blobGet(db, key)
+    if (!blob || blob.kind !== 'append') throw new AppError('not_found', 'There is no such object')
+    if (blob.sealedAt !== null) return
+    const parts = await partsOf(db, key)
+    const size = await blobs.concatenate(key, parts)
+    // A block that came meanwhile was acknowledged: it belongs in.
+    if (!(await db.transaction().execute((tx) => blobSeal(tx, key, { size, blocks: parts.length, now: now() })))) continue
+    for (const part of parts) await blobs.delete(part)
+    return
+  }
 }
 
 async function partsOf(db: Deps['db'], key: string): Promise<string[]> {
   return (await blobBlocks(db, key)).map(({ part }) => part)
 }
 
-/** The bytes of an object, or of its blocks so far; undefined when there is none. */
+/** The bytes of an object, or of its blocks so far; undefined when there is none, also when the store has lost it. */
 export async function readObject(
   { db, blobs }: Pick<Deps, 'db' | 'blobs'>,
   key: string,
@@ -109,6 +129,7 @@ export async function readObject(
   if (!blob) return undefined
   const isWhole = blob.kind === 'block' || blob.sealedAt !== null
   const parts = isWhole ? [key] : await partsOf(db, key)
+  for (const part of parts) if ((await blobs.size(part)) === undefined) return undefined
   async function* open() {
     for (const part of parts) {
       const stream = await blobs.get(part, isWhole ? range : undefined)
@@ -118,10 +139,20 @@ export async function readObject(
   return { size: blob.size, contentType: blob.contentType, sealed: isWhole, open }
 }
 
-/** Sends a stream through another; a failure of either ends both. */
+/**
+ * Sends a stream through another. A body that breaks off ends both. When the other side fails, the rest of the body is read and dropped: a
+ * client that is still sending does not see an answer on a connection that was cut, and takes it for a lost one.
+ */
 function through(body: Readable, transform: Transform): Transform {
-  pipeline(body, transform, () => {})
-  return transform
+  finished(body, (error) => {
+    if (error) transform.destroy(error)
+  })
+  finished(transform, { readable: false }, (error) => {
+    if (!error) return
+    body.unpipe(transform)
+    body.resume()
+  })
+  return body.pipe(transform)
 }
 
 /**

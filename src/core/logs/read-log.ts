@@ -1,7 +1,8 @@
 import type { Chunk, LogRow } from '../../store/logs.ts'
-import { chunksAfter, logGet, logsOfJob, stepReportGet } from '../../store/logs.ts'
+import { blobGet, chunksAfter, logGet, logsOfJob, stepReportGet } from '../../store/logs.ts'
 import type { Deps } from '../deps.ts'
 import { readObject } from './objects.ts'
+import { isStepId, uploadKey } from './uploads.ts'
 
 type ReadDeps = Pick<Deps, 'db' | 'blobs'>
 
@@ -9,6 +10,7 @@ const CHUNKS_READ = 500
 
 /** The name of a step's file in the zip of a run's logs, and its text. */
 export interface StepLog {
+  stepId: string
   number: number
   name: string
   text: () => AsyncIterable<Buffer>
@@ -34,19 +36,37 @@ export async function readJobLog(deps: ReadDeps, jobId: number): Promise<AsyncIt
 /** The logs of a job's steps that have one, in their order. */
 export async function readStepLogs(deps: ReadDeps, jobId: number): Promise<StepLog[]> {
   const report = await stepReportGet(deps.db, jobId)
-  const logs = new Map((await logsOfJob(deps.db, jobId)).map((log) => [log.stepId, log]))
+  const logs = new Map<string, StepObject>((await logsOfJob(deps.db, jobId)).map((log) => [log.stepId, log]))
   const chunks = await chunksByStep(deps, jobId)
   const known = (report?.steps ?? []).map(({ externalId, number, name }) => ({ externalId, number, name }))
   const ids = new Set(known.map(({ externalId }) => externalId))
   // Steps that spoke before any report of them came.
   for (const stepId of chunks.keys()) if (!ids.has(stepId)) known.push({ externalId: stepId, number: known.length + 1, name: 'step' })
+  for (const { externalId } of known) {
+    const assignmentId = chunks.get(externalId)?.at(-1)?.assignmentId ?? report?.assignmentId
+    if (logs.has(externalId) || assignmentId === undefined) continue
+    const unfinished = await unfinishedUpload(deps, assignmentId, externalId, chunks.get(externalId) ?? [])
+    if (unfinished) logs.set(externalId, unfinished)
+  }
   return known
     .filter(({ externalId }) => logs.has(externalId) || chunks.has(externalId))
     .map(({ externalId, number, name }) => ({
+      stepId: externalId,
       number,
       name,
       text: () => stepText(deps, logs.get(externalId), chunks.get(externalId) ?? []),
     }))
+}
+
+type StepObject = Pick<LogRow, 'blobKey' | 'missingLines'>
+
+/** Blocks of a log whose runner died before the last: the first of a long step, acknowledged long ago. */
+async function unfinishedUpload({ db }: ReadDeps, assignmentId: number, stepId: string, chunks: Chunk[]): Promise<StepObject | undefined> {
+  if (!isStepId(stepId)) return undefined
+  const blobKey = uploadKey({ id: assignmentId }, 'log', stepId)
+  const blob = await blobGet(db, blobKey)
+  const last = chunks.reduce((max, { startLine, lines }) => Math.max(max, startLine + lines.length - 1), 0)
+  return blob && { blobKey, missingLines: Math.max(0, last - blob.lines) }
 }
 
 async function chunksByStep({ db }: ReadDeps, jobId: number): Promise<Map<string, Chunk[]>> {
@@ -64,7 +84,7 @@ async function chunksByStep({ db }: ReadDeps, jobId: number): Promise<Map<string
   }
 }
 
-async function* stepText(deps: ReadDeps, log: LogRow | undefined, chunks: Chunk[]): AsyncIterable<Buffer> {
+async function* stepText(deps: ReadDeps, log: StepObject | undefined, chunks: Chunk[]): AsyncIterable<Buffer> {
   const object = log && (await readObject(deps, log.blobKey))
   if (!log || !object) {
     yield Buffer.from(fromLiveLines(liveLines(chunks), 1, undefined))

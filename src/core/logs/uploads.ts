@@ -16,9 +16,13 @@ export interface Upload {
 
 const invalid = (message: string) => new AppError('invalid', message)
 
+export function isStepId(text: string): boolean {
+  return GUID.test(text)
+}
+
 /** The key of a log or summary; always the same for the same assignment and step, as several blocks ask anew (runner-protocol.md 7.3). */
 export function uploadKey(assignment: Pick<Assignment, 'id'>, kind: 'log' | 'summary' | 'diagnostics', stepId: string): string {
-  if (stepId !== '' && !GUID.test(stepId)) throw invalid('step_backend_id is no GUID')
+  if (stepId !== '' && !isStepId(stepId)) throw invalid('step_backend_id is no GUID')
   return `jobs/${assignment.id}-${kind}${stepId === '' ? '' : `-${stepId}`}`
 }
 

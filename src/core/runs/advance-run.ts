@@ -2,7 +2,7 @@ import { systemActor } from '../../model/access.ts'
 import { labelSet, type Conclusion, type Job, type Run } from '../../model/job.ts'
 import type { JobContexts, NeedResult, PlannedJob, WorkflowPlan } from '../../model/workflow/plan.ts'
 import { eventInsert } from '../../store/events.ts'
-import { jobEnqueue, jobsOfAttempt } from '../../store/jobs.ts'
+import { jobEnqueue, jobsOfAttempt, jobStatesOfRun } from '../../store/jobs.ts'
 import { annotationsSet } from '../../store/logs.ts'
 import { repositoryById } from '../../store/repositories.ts'
 import { attemptComplete, attemptIsCancelled, attemptOfRun, runById, runUpdate, type Attempt } from '../../store/runs.ts'
@@ -21,6 +21,9 @@ type RunDeps = Pick<Deps, 'db' | 'now' | 'signals' | 'log' | 'evaluator' | 'addr
  */
 export async function advanceRun(deps: RunDeps, runId: number): Promise<void> {
   for (;;) {
+    const states = await jobStatesOfRun(deps.db, runId)
+    // Jobs are under way and none waits for another: nothing moves until one ends.
+    if (!states.has('pending') && [...states].some((status) => status !== 'completed')) return
     const run = await runById(deps.db, runId)
     if (!run || run.status === 'completed') return
     const attempt = await attemptOfRun(deps.db, runId)

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { Actor } from '../../model/access.ts'
 import type { Account, Repository } from '../../model/account.ts'
 import { fullName } from '../../model/account.ts'
@@ -97,11 +98,19 @@ export async function readWorkflow(
 ): Promise<ParsedWorkflow> {
   try {
     const content = await git.readFile(repositoryId, sha, path, WORKFLOW_MAX_BYTES)
-    return await evaluator.parse({ path, content: content?.toString('utf8') ?? '' })
+    const text = content === undefined ? '' : decode(content)
+    return typeof text === 'string' ? await evaluator.parse({ path, content: text }) : { problems: [text] }
   } catch (error) {
     if (!(error instanceof AppError) || error.kind !== 'too_large') throw error
     return { problems: [{ line: 1, column: 1, message: `the file is larger than ${WORKFLOW_MAX_BYTES} bytes` }] }
   }
+}
+
+function decode(content: Buffer): string | { line: number; column: number; message: string } {
+  if (isUtf8(content)) return content.toString('utf8')
+  const lines = content.toString('latin1').split('\n')
+  const line = lines.findIndex((text) => !isUtf8(Buffer.from(text, 'latin1')))
+  return { line: line + 1, column: 1, message: 'the file is not UTF-8 text' }
 }
 
 /** The file's triggers, also of one with problems; undefined when even those could not be read. */

@@ -125,7 +125,10 @@ async function sendRunLogs(deps: BlobDeps, reply: FastifyReply, runId: number) {
     zip.addReadStreamLazy(path, (done) => done(null, Readable.from(text(), { objectMode: false })))
   }
   zip.end()
-  return content(reply, 'application/zip', `logs_${runId}.zip`).send(zip.outputStream.pipe(new PassThrough()))
+  const output = zip.outputStream.pipe(new PassThrough())
+  // A file that cannot be read in the middle: without a listener it would end the process.
+  zip.on('error', (error: Error) => output.destroy(error))
+  return content(reply, 'application/zip', `logs_${runId}.zip`).send(output)
 }
 
 async function sendArchive(deps: BlobDeps, request: FastifyRequest, reply: FastifyReply, key: string) {

@@ -195,7 +195,7 @@ function jobRoutes(app: App, deps: RestDeps, path: string): void {
     const input = {
       repository: repositoryOf(request),
       jobId: idOf(request.params.job_id),
-      after: typeof after === 'string' && /^\d{1,15}$/.test(after) ? Number(after) : 0,
+      after: typeof after === 'string' ? after : '',
     }
     return sendEvents(request, reply, deps, (abort) => followJob(deps, request.actor, input, abort))
   })

@@ -19,6 +19,7 @@ export async function sendEvents(
   const end = () => abort.abort()
   deps.shutdown.addEventListener('abort', end)
   reply.raw.on('close', end)
+  if (deps.shutdown.aborted) end()
   try {
     const events = follow(abort.signal)
     const first = await events.next()

@@ -46,7 +46,8 @@ export class Metrics {
       async collect() {
         this.reset()
         for (const state of ['queued', 'assigned', 'in_progress']) this.set({ state }, 0)
-        for (const { status, count } of await queueNumbers(deps)) this.set({ state: status }, count)
+        // While the database is away the numbers of this node are still worth reading.
+        for (const { status, count } of await queueNumbers(deps).catch(() => [])) this.set({ state: status }, count)
       },
     })
     new Gauge({

@@ -21,6 +21,7 @@ export class Feed implements AsyncDisposable {
   readonly #deps: FeedDeps
   readonly #sockets = new WebSocketServer({ noServer: true, maxPayload: MESSAGE_LIMIT, perMessageDeflate: false, clientTracking: true })
   readonly #writers = new Set<FeedWriter>()
+  #closed = false
 
   constructor(deps: FeedDeps) {
     this.#deps = deps
@@ -39,12 +40,14 @@ export class Feed implements AsyncDisposable {
       if (isOurs) this.#deps.log.warn({ err: error }, 'a feed could not be opened now')
       return refuse(socket, isOurs ? '503 Service Unavailable' : '401 Unauthorized')
     }
+    if (this.#closed) return refuse(socket, '503 Service Unavailable')
     if (assignment.jobGuid !== guid || !isUnfinished(assignment)) return refuse(socket, '403 Forbidden')
     this.#sockets.handleUpgrade(request, socket, head, (ws) => this.#accept(ws, assignment))
   }
 
   /** Writes what was taken in and drops the connections. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
     for (const ws of this.#sockets.clients) ws.terminate()
     await Promise.all([...this.#writers].map((writer) => writer[Symbol.asyncDispose]()))
   }

@@ -72,6 +72,7 @@ export function brokerRoom(app: App, { deps }: { deps: BrokerDeps }): void {
     const end = () => abort.abort()
     reply.raw.on('close', end)
     deps.shutdown.addEventListener('abort', end)
+    if (deps.shutdown.aborted) end()
     try {
       const poll = { sessionId, status: status === 'Busy' ? ('Busy' as const) : ('Online' as const), version: runnerVersion, os }
       const answer = await waitForJob(deps, runner, poll, abort.signal)
