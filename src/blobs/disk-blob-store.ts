@@ -6,10 +6,13 @@ import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { BlobStore } from './blob-store.ts'
 
+const SPACE_KNOWN_MS = 1000
+
 /** Objects as files in a folder. A file is written beside its place and renamed into it. */
 export class DiskBlobStore implements BlobStore {
   readonly #folder: string
   readonly #made = new Set<string>()
+  #space: { share: Promise<number>; at: number } | undefined
 
   constructor(folder: string) {
     this.#folder = folder
@@ -77,7 +80,14 @@ export class DiskBlobStore implements BlobStore {
     await rm(this.#file(key), { force: true })
   }
 
-  async freeShare(): Promise<number> {
+  /** Asked of the disk once a second at most: every upload wants to know. */
+  freeShare(): Promise<number> {
+    const at = performance.now()
+    if (!this.#space || at - this.#space.at >= SPACE_KNOWN_MS) this.#space = { share: this.#freeShare(), at }
+    return this.#space.share
+  }
+
+  async #freeShare(): Promise<number> {
     const { bavail, blocks } = await statfs(this.#folder)
     return blocks === 0 ? 1 : bavail / blocks
   }
