@@ -2,6 +2,7 @@ import { sql, type Selectable } from 'kysely'
 import type { ScopeRef } from '../model/access.ts'
 import { DEFAULT_GROUP_NAME, DEFAULT_GROUP_NUMBER, type Label, type Runner, type RunnerGroup } from '../model/runner.ts'
 import type { Db } from './open.ts'
+import { prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
 
 const UNFINISHED = ['given', 'acquired', 'running'] as const
@@ -71,14 +72,18 @@ function runnersWith(db: Db) {
     ])
 }
 
+const rowsById = prepared((db, id) => runnersWith(db).where('runner.id', '=', id).where('runner.deletedAt', 'is', null))
+
 export async function runnerById(db: Db, id: number): Promise<Runner | undefined> {
-  const row = await runnersWith(db).where('runner.id', '=', id).where('runner.deletedAt', 'is', null).executeTakeFirst()
+  const [row] = await rowsById(db, id)
   return row && decodeRunner(row)
 }
 
+const rowsByClientId = prepared((db, clientId) => runnersWith(db).where('runner.clientId', '=', clientId))
+
 /** By OAuth client id; also a deleted one, so that it can be told. */
 export async function runnerByClientId(db: Db, clientId: string): Promise<Runner | undefined> {
-  const row = await runnersWith(db).where('runner.clientId', '=', clientId).executeTakeFirst()
+  const [row] = await rowsByClientId(db, clientId)
   return row && decodeRunner(row)
 }
 
