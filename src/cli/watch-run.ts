@@ -179,7 +179,7 @@ class Watch {
           this.#found()
           lastId = event.id ?? lastId
           if (event.event === 'lines') {
-            this.#showLines(log, JSON.parse(event.data) as LinesBody)
+            this.#showLines(log, JSON.parse(event.data) as LinesBody, event.id?.startsWith('u') === true)
           }
           if (event.event === 'end') isEnd = true
         }
@@ -193,13 +193,18 @@ class Watch {
     if (lastId === undefined) await this.#readWholeLog(log, path)
   }
 
-  /** Live lines may be lost on their way, the uploaded log has them all: a gap is told. */
-  #showLines({ job, next }: JobLog, { step_id, start_line, lines }: LinesBody): void {
-    const missing = start_line - (next.get(step_id) ?? start_line)
+  /**
+   * Live lines may be lost on their way, the uploaded log has them all: a gap is told. After a broken connection the uploaded log may
+   * come in place of the live lines, from its beginning: what was shown is left out.
+   */
+  #showLines({ job, next }: JobLog, { step_id, start_line, lines }: LinesBody, isUploaded: boolean): void {
+    const expected = next.get(step_id) ?? start_line
+    const missing = start_line - expected
     if (missing > 0)
       this.#emit({ kind: 'notice', message: `${missing} lines did not come live: the log of job ${job.id} has them at its end` })
-    next.set(step_id, start_line + lines.length)
-    this.#emit({ kind: 'log', job, lines })
+    const fresh = isUploaded && missing < 0 ? lines.slice(-missing) : lines
+    next.set(step_id, Math.max(isUploaded ? expected : 0, start_line + lines.length))
+    if (fresh.length > 0) this.#emit({ kind: 'log', job, lines: fresh })
   }
 
   async #readWholeLog(log: JobLog, path: string): Promise<void> {

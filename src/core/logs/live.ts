@@ -137,7 +137,7 @@ function positionOf(text: string): Position {
   return match[1] === 'u' ? { uploaded: Number(match[2]) } : { live: Number(match[2]) }
 }
 
-type FollowDeps = Pick<Deps, 'db' | 'blobs' | 'signals' | 'times' | 'log'>
+type FollowDeps = Pick<Deps, 'db' | 'now' | 'blobs' | 'signals' | 'times' | 'log'>
 
 /**
  * Follows the lines of a job from the event after `after` (an event's id; empty for all): those that are there, then each as it comes, until
@@ -152,13 +152,14 @@ export async function* followJob(
   input: { repository: RepositoryRef; jobId: number; after: string },
   abort: AbortSignal,
 ): AsyncGenerator<LiveEvent> {
-  const { db, signals, times } = deps
+  const { db, now, signals, times } = deps
   const first = await findJob(deps, actor, input.repository, input.jobId)
   const position = positionOf(input.after)
   let after = 'live' in position ? position.live : 0
   let status: string | undefined
   let wake: () => void = () => {}
   let isSignalled = false
+  let hasWaited = false
   using _listening = signals.listenTo('job', first.id, () => {
     isSignalled = true
     wake()
@@ -171,8 +172,10 @@ export async function* followJob(
       const job = (await jobById(db, first.id)) ?? first
       if (job.status !== status) yield { kind: 'state', job }
       status = job.status
-      const isPruned = job.status === 'completed' && (await chunksAfter(db, job.id, 0, 1)).length === 0
-      if (job.status === 'completed' && (isPruned || 'uploaded' in position)) {
+      const isEnded = job.status === 'completed'
+      const isSettled = isEnded && (hasWaited || now() - (job.completedAt ?? 0) >= LAST_LINES_MS)
+      const isPruned = isSettled && (await chunksAfter(db, job.id, 0, 1)).length === 0
+      if (isSettled && (isPruned || 'uploaded' in position)) {
         yield* uploadedLines(deps, job.id, 'uploaded' in position ? position.uploaded : 0)
       } else {
         for (;;) {
@@ -181,9 +184,14 @@ export async function* followJob(
           if (chunks.length < CHUNKS_READ) break
         }
       }
-      if (job.status === 'completed') {
+      if (isSettled) {
         yield { kind: 'end', job }
         return
+      }
+      if (isEnded) {
+        hasWaited = true
+        await new Promise((resolve) => setTimeout(resolve, LAST_LINES_MS))
+        continue
       }
       if (!isSignalled && !abort.aborted) {
         await new Promise<void>((resolve) => {
