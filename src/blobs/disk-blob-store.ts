@@ -88,11 +88,10 @@ export class DiskBlobStore implements BlobStore {
     await this.#makeFolder(temporary)
     try {
       const target = createWriteStream(temporary)
-      for (const part of parts) await pipeline(createReadStream(this.#file(part)), target, { end: false })
-      await new Promise<void>((resolve, reject) => {
-        target.on('error', reject)
-        target.end(resolve)
-      })
+      const files = parts.map((part) => this.#file(part))
+      await pipeline(async function* () {
+        for (const part of files) yield* createReadStream(part)
+      }, target)
       await rename(temporary, file)
       return target.bytesWritten
     } catch (error) {

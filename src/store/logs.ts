@@ -115,7 +115,7 @@ export async function logGet(db: Db, jobId: number, stepId: string): Promise<Log
 }
 
 export async function logsOfJob(db: Db, jobId: number): Promise<LogRow[]> {
-  return db.selectFrom('log').selectAll().where('jobId', '=', jobId).execute()
+  return db.selectFrom('log').selectAll().where('jobId', '=', jobId).orderBy('uploadedAt').execute()
 }
 
 export interface Chunk {

@@ -47,9 +47,9 @@ test('a runner is online with its session, busy with its job, offline when the s
   expect(await t.runners()).toMatchObject([{ status: 'online', busy: true }])
   await runner.acquire(given?.body['runner_request_id'] ?? '')
 
-  t.clock.ahead += 84 * SECOND
+  t.clock.ahead += 60 * SECOND
   expect(await t.runners()).toMatchObject([{ status: 'online', busy: true }])
-  t.clock.ahead += 2 * SECOND
+  t.clock.ahead += 30 * SECOND
   expect(await t.runners()).toMatchObject([{ status: 'offline', busy: true }])
 
   await runner.poll('Busy')
@@ -145,12 +145,12 @@ test('a running job whose runner falls silent fails with the reason, and its eph
   const run = await queueRun(t.server, t.repository, oneJob())
   const job = await runner.takeJob()
 
-  t.clock.ahead += 84 * SECOND
+  t.clock.ahead += 60 * SECOND
   expect(await endJobLeases(t.server.deps)).toBe('0 ended')
   expect((await runner.renew(job)).status).toBe(200)
-  t.clock.ahead += 84 * SECOND
+  t.clock.ahead += 60 * SECOND
   expect(await endJobLeases(t.server.deps)).toBe('0 ended')
-  t.clock.ahead += 2 * SECOND
+  t.clock.ahead += 30 * SECOND
   expect(await endJobLeases(t.server.deps)).toBe('1 ended')
 
   expect(await t.job(run.id)).toMatchObject({
@@ -227,10 +227,10 @@ test('a job in line is cancelled at once, one on a runner by a message, one that
   const poll = runner.poll('Busy')
   expect((await cancel(first.id)).status).toBe(202)
   expect(await poll).toMatchObject({ messageType: 'JobCancellation', body: { jobId: job.jobId, timeout: '00:05:00' } })
-  t.clock.ahead += 5 * MINUTE
+  t.clock.ahead += 4.5 * MINUTE
   expect((await runner.renew(job)).status).toBe(200)
   expect(await endCancelledJobs(t.server.deps)).toBe('0 ended')
-  t.clock.ahead += MINUTE
+  t.clock.ahead += 2 * MINUTE
   expect(await endCancelledJobs(t.server.deps)).toBe('1 ended')
   expect(await t.job(first.id)).toMatchObject({ status: 'completed', conclusion: 'cancelled' })
   expect((await t.actions.runs()).map(({ conclusion }) => conclusion)).toEqual(['cancelled', 'cancelled'])
@@ -261,9 +261,9 @@ test('timeout-minutes reaches the runner as a cancel and says so', async () => {
   const run = await queueRun(t.server, t.repository, oneJob('self-hosted', '    timeout-minutes: 2\n'))
   const job = await runner.takeJob()
 
-  t.clock.ahead += 119 * SECOND
+  t.clock.ahead += 90 * SECOND
   expect(await endOverdueJobs(t.server.deps)).toBe('0 overdue')
-  t.clock.ahead += 2 * SECOND
+  t.clock.ahead += 40 * SECOND
   expect(await endOverdueJobs(t.server.deps)).toBe('1 overdue')
 
   expect(await runner.poll('Busy')).toMatchObject({ messageType: 'JobCancellation' })

@@ -40,8 +40,10 @@ export async function readStepLogs(deps: ReadDeps, jobId: number): Promise<StepL
   const chunks = await chunksByStep(deps, jobId)
   const known = (report?.steps ?? []).map(({ externalId, number, name }) => ({ externalId, number, name }))
   const ids = new Set(known.map(({ externalId }) => externalId))
-  // Steps that spoke before any report of them came.
-  for (const stepId of chunks.keys()) if (!ids.has(stepId)) known.push({ externalId: stepId, number: known.length + 1, name: 'step' })
+  // Steps that spoke and are in no report: it may have been lost, or not have come yet.
+  for (const stepId of new Set([...logs.keys(), ...chunks.keys()])) {
+    if (stepId !== '' && !ids.has(stepId)) known.push({ externalId: stepId, number: known.length + 1, name: 'step' })
+  }
   for (const { externalId } of known) {
     const assignmentId = chunks.get(externalId)?.at(-1)?.assignmentId ?? report?.assignmentId
     if (logs.has(externalId) || assignmentId === undefined) continue
@@ -117,24 +119,26 @@ function liveLines(chunks: Chunk[]): Map<number, LiveLine> {
 const FEED_CUT = 1024
 
 /**
- * Puts the missing lines of an uploaded log where they belong: at the first line from which on the live lines fit only with the missing
- * number of lines in between; at the end when none tells.
+ * Puts the missing lines of an uploaded log where they belong: where the live lines fit best before and, that number of lines later, after it;
+ * at the end when none tells.
  */
 export function mend(uploaded: string, missing: number, live: ReadonlyMap<number, LiveLine>): string {
   const lines = uploaded.split('\n')
   if (lines.at(-1) === '') lines.pop()
-  const fits = (line: string | undefined, number: number) => {
+  /** 1 when the line has that number by the live lines, -1 when another has, 0 when they do not tell. */
+  const fit = (line: string, number: number) => {
     const known = live.get(number)
-    return known === undefined || line === undefined ? undefined : isSame(line.slice(line.indexOf(' ') + 1), known.text)
+    if (known === undefined) return 0
+    return isSame(line.slice(line.indexOf(' ') + 1), known.text) ? 1 : -1
   }
-  let at = lines.length
-  for (let i = 0; i < lines.length; i++) {
-    if (fits(lines[i], i + 1) === false && fits(lines[i], i + 1 + missing) !== false) {
-      at = i
-      break
-    }
+  let at = 0
+  let score = 0
+  let best = 0
+  for (const [index, line] of lines.entries()) {
+    // The gap moves from before this line to behind it.
+    score += fit(line, index + 1) - fit(line, index + 1 + missing)
+    if (score >= best) [best, at] = [score, index + 1]
   }
-  // Lines before that the feed did not bring may lie on either side; those that fit only after the gap are after it.
   const gap = fromLiveLines(live, at + 1, at + missing)
   return `${[...lines.slice(0, at), ...gap.split('\n').slice(0, -1), ...lines.slice(at)].join('\n')}\n`
 }

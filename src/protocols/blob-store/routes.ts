@@ -121,13 +121,17 @@ async function sendJobLog(deps: BlobDeps, reply: FastifyReply, jobId: number) {
 
 async function sendRunLogs(deps: BlobDeps, reply: FastifyReply, runId: number) {
   const zip = new ZipFile()
+  const output = new PassThrough()
   for (const { path, text } of await runLogFiles(deps, runId)) {
-    zip.addReadStreamLazy(path, (done) => done(null, Readable.from(text(), { objectMode: false })))
+    zip.addReadStreamLazy(path, (done) => {
+      const file = Readable.from(text(), { objectMode: false })
+      // A file that cannot be read breaks the download off: nobody else listens, and the process would end.
+      file.on('error', (error) => output.destroy(error))
+      done(null, file)
+    })
   }
   zip.end()
-  const output = zip.outputStream.pipe(new PassThrough())
-  // A file that cannot be read in the middle: without a listener it would end the process.
-  zip.on('error', (error: Error) => output.destroy(error))
+  zip.outputStream.pipe(output)
   return content(reply, 'application/zip', `logs_${runId}.zip`).send(output)
 }
 

@@ -21,6 +21,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The page of the operation in GitHub's documentation, below `https://docs.github.com/rest`. */
     docs?: string
+    /** Answers with server-sent events, which browsers ask for by name. */
+    isStream?: boolean
   }
 }
 

@@ -102,6 +102,7 @@ function checkHeaders(request: FastifyRequest): void {
   if (version !== undefined && !API_VERSIONS.includes(String(version))) throw unsupportedVersion(String(version))
   request.apiVersion = version === undefined ? DEFAULT_API_VERSION : String(version)
   const accept = headers.accept ?? ''
+  if (request.routeOptions.config.isStream && accept.includes('text/event-stream')) return
   if (accept !== '' && !accept.split(',').some(isJson)) throw unsupportedAccept(accept)
 }
 

@@ -190,7 +190,7 @@ function jobRoutes(app: App, deps: RestDeps, path: string): void {
     },
   )
   // Beyond GitHub: the lines of a running job as server-sent events that resume at Last-Event-ID.
-  app.get(`${jobs}/:job_id/logs/live`, { config: { ...read, docs }, schema: { params } }, async (request, reply) => {
+  app.get(`${jobs}/:job_id/logs/live`, { config: { ...read, docs, isStream: true }, schema: { params } }, async (request, reply) => {
     const after = request.headers['last-event-id']
     const input = {
       repository: repositoryOf(request),
