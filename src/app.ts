@@ -127,7 +127,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const servers = await listen(http, config.listen, options.inherited ?? [])
     const addresses = servers.map((server) => describe(server, ports))
     reloadTls(stack, config, servers)
-    stack.defer(() => closeServers(app, servers))
+    stack.defer(() => closeServers(http, servers))
     // An open WebSocket would hold its server open until somebody hangs up: a runner never does while its job runs.
     stack.defer(() => feed[Symbol.asyncDispose]())
     stack.defer(() => shutdown.abort())
@@ -239,10 +239,14 @@ function describe(server: Server, ports: Set<number>): string {
 }
 
 /** Ends what is left: held polls were ended by `shutdown`; requests in work get some seconds. */
-async function closeServers(app: App, servers: Server[]): Promise<void> {
+async function closeServers({ app, closeUnused }: ReturnType<typeof createServer>, servers: Server[]): Promise<void> {
   const closed = servers.map((server) => new Promise<void>((resolve) => void server.close(() => resolve())))
-  for (const server of servers) server.closeIdleConnections()
-  const sweep = setInterval(() => servers.forEach((server) => server.closeIdleConnections()), 50)
+  const closeIdle = () => {
+    for (const server of servers) server.closeIdleConnections()
+    closeUnused()
+  }
+  closeIdle()
+  const sweep = setInterval(closeIdle, 50)
   const limit = setTimeout(() => servers.forEach((server) => server.closeAllConnections()), SHUTDOWN_MS)
   await Promise.all(closed)
   clearInterval(sweep)

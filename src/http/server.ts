@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createServer as createHttpServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Ajv, type ValidateFunction } from 'ajv'
@@ -25,6 +26,8 @@ export interface HttpServer {
   app: App
   /** One more listening server with the same routes; closing the app closes those that it started itself only. */
   makeServer(): Server
+  /** Closes connections on which nothing was ever asked: clients open some ahead, and Node does not count them as idle. */
+  closeUnused(): void
 }
 
 const BODY_LIMIT = 1024 * 1024
@@ -35,6 +38,7 @@ const HEADERS_TIMEOUT_MS = 80_000
 /** The server that all rooms register in: ids, limits, schemas compiled on first use, one request listener for all addresses. */
 export function createServer(options: ServerOptions): HttpServer {
   let listener: RequestListener = () => {}
+  const unused = new Set<Socket>()
   const makeServer = (): Server => {
     const settings = { keepAlive: true, requestTimeout: 0, connectionsCheckingInterval: 30_000 }
     const tls = options.tls
@@ -42,6 +46,12 @@ export function createServer(options: ServerOptions): HttpServer {
     server.keepAliveTimeout = KEEP_ALIVE_MS
     server.headersTimeout = HEADERS_TIMEOUT_MS
     server.on('upgrade', options.onUpgrade)
+    server.on('upgrade', ({ socket }) => unused.delete(socket))
+    server.on('request', ({ socket }) => unused.delete(socket))
+    server.on(tls ? 'secureConnection' : 'connection', (socket: Socket) => {
+      unused.add(socket)
+      socket.once('close', () => unused.delete(socket))
+    })
     return server
   }
   const app = Fastify({
@@ -89,7 +99,10 @@ export function createServer(options: ServerOptions): HttpServer {
       status: '404',
     }),
   )
-  return { app, makeServer }
+  const closeUnused = () => {
+    for (const socket of unused) if (options.tls || socket.bytesRead === 0) socket.destroy()
+  }
+  return { app, makeServer, closeUnused }
 }
 
 /** Five hex groups with colons, as clients print in errors (rest-api.md 3.9). */
