@@ -240,9 +240,12 @@ function describe(server: Server, ports: Set<number>): string {
 /** Ends what is left: held polls were ended by `shutdown`; requests in work get some seconds. */
 async function closeServers({ app, closeUnused }: HttpServer, servers: Server[]): Promise<void> {
   const closed = servers.map((server) => new Promise<void>((resolve) => void server.close(() => resolve())))
-  for (const server of servers) server.closeIdleConnections()
-  closeUnused()
-  const sweep = setInterval(() => servers.forEach((server) => server.closeIdleConnections()), 50)
+  const closeIdle = () => {
+    for (const server of servers) server.closeIdleConnections()
+    closeUnused()
+  }
+  closeIdle()
+  const sweep = setInterval(closeIdle, 50)
   const limit = setTimeout(() => servers.forEach((server) => server.closeAllConnections()), SHUTDOWN_MS)
   await Promise.all(closed)
   clearInterval(sweep)

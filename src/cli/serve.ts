@@ -54,6 +54,8 @@ function inheritedSockets(): number[] {
 function startFailure(error: NodeJS.ErrnoException & { port?: number; address?: string }): string {
   if (error.code === 'EADDRINUSE')
     return `FLEETFOOT_LISTEN: ${error.address}:${error.port} is in use: stop what listens there or choose another port`
+  if (error.code === 'EADDRNOTAVAIL')
+    return `FLEETFOOT_LISTEN: ${error.address}:${error.port} is no address of this machine: name one that is, or 0.0.0.0`
   if (error.code === 'EACCES' && error.port)
     return `FLEETFOOT_LISTEN: port ${error.port} needs rights that this user lacks: choose one above 1023`
   if (isDatabaseFailure(error)) return `FLEETFOOT_DATABASE_URL: the database cannot be used: ${firstLine(error)}`

@@ -1,5 +1,6 @@
 import { sql, type Selectable, type Updateable } from 'kysely'
 import { mayServe, type Assignment, type Job, type Line, type Server } from '../model/job.ts'
+import { literals } from './literals.ts'
 import { isPostgres, smaller, type Db } from './open.ts'
 import { labelCounts } from './runners.ts'
 import type { Schema } from './schema.ts'
@@ -92,7 +93,13 @@ export async function jobsOfRun(
 
 /** Changes a job that is still in one of the states named; undefined when it is not (another node was first). */
 export async function jobUpdate(db: Db, id: number, from: Job['status'][], change: Updateable<Schema['job']>): Promise<Job | undefined> {
-  const row = await db.updateTable('job').set(change).where('id', '=', id).where('status', 'in', from).returningAll().executeTakeFirst()
+  const row = await db
+    .updateTable('job')
+    .set(change)
+    .where('id', '=', id)
+    .where('status', 'in', literals(from))
+    .returningAll()
+    .executeTakeFirst()
   return row && decodeJob(row)
 }
 
@@ -264,12 +271,12 @@ async function lineTakeHead(db: Db, lineId: number): Promise<{ job: Job; isMore:
         .selectFrom('job as head')
         .select('head.id')
         .where('head.lineId', '=', lineId)
-        .where('head.status', '=', 'queued')
+        .where('head.status', '=', sql.lit('queued'))
         .orderBy('head.queuedAt')
         .orderBy('head.id')
         .limit(1),
     )
-    .where('status', '=', 'queued')
+    .where('status', '=', sql.lit('queued'))
     .returningAll()
     .executeTakeFirst()
   const isMore = await lineSettle(db, lineId)
@@ -285,7 +292,7 @@ export async function lineSettle(db: Db, lineId: number): Promise<boolean> {
         .selectFrom('job')
         .select('job.queuedAt')
         .where('job.lineId', '=', lineId)
-        .where('job.status', '=', 'queued')
+        .where('job.status', '=', sql.lit('queued'))
         .orderBy('job.queuedAt')
         .orderBy('job.id')
         .limit(1),
@@ -315,7 +322,7 @@ export async function linesEmptyDelete(db: Db, limit: number): Promise<number> {
             .selectFrom('job')
             .select('job.id')
             .whereRef('job.lineId', '=', 'line.id')
-            .where('job.status', 'in', ['assigned', 'in_progress']),
+            .where('job.status', 'in', literals(['assigned', 'in_progress'])),
         ),
       ),
     )
@@ -328,7 +335,7 @@ export async function jobsQueuedBefore(db: Db, before: number, limit: number): P
   const rows = await db
     .selectFrom('job')
     .selectAll()
-    .where('status', '=', 'queued')
+    .where('status', '=', sql.lit('queued'))
     .where('queuedAt', '<', before)
     .orderBy('queuedAt')
     .limit(limit)
@@ -368,7 +375,12 @@ export async function assignmentByRequest(db: Db, requestId: string): Promise<As
 
 /** The runner's one unfinished assignment. */
 export async function assignmentOfRunner(db: Db, runnerId: number): Promise<Assignment | undefined> {
-  return db.selectFrom('assignment').selectAll().where('runnerId', '=', runnerId).where('state', 'in', UNFINISHED).executeTakeFirst()
+  return db
+    .selectFrom('assignment')
+    .selectAll()
+    .where('runnerId', '=', runnerId)
+    .where('state', 'in', literals(UNFINISHED))
+    .executeTakeFirst()
 }
 
 /** Changes an assignment that is still in one of the states named; undefined when it is not. */
@@ -378,7 +390,13 @@ export async function assignmentUpdate(
   from: readonly Assignment['state'][],
   change: Updateable<Schema['assignment']>,
 ): Promise<Assignment | undefined> {
-  return db.updateTable('assignment').set(change).where('id', '=', id).where('state', 'in', from).returningAll().executeTakeFirst()
+  return db
+    .updateTable('assignment')
+    .set(change)
+    .where('id', '=', id)
+    .where('state', 'in', literals(from))
+    .returningAll()
+    .executeTakeFirst()
 }
 
 /** A sign of life: the lease moves. */
@@ -391,8 +409,8 @@ export async function assignmentsSilent(db: Db, before: number, givenBefore: num
   return db
     .selectFrom('assignment')
     .selectAll()
-    .where('state', 'in', UNFINISHED)
-    .where((eb) => eb.or([eb('lastSignAt', '<', before), eb.and([eb('state', '=', 'given'), eb('givenAt', '<', givenBefore)])]))
+    .where('state', 'in', literals(UNFINISHED))
+    .where((eb) => eb.or([eb('lastSignAt', '<', before), eb.and([eb('state', '=', sql.lit('given')), eb('givenAt', '<', givenBefore)])]))
     .orderBy('lastSignAt')
     .limit(limit)
     .execute()
@@ -406,7 +424,7 @@ export async function jobsOnRunners(
   const rows = await db
     .selectFrom('job')
     .selectAll()
-    .where('status', 'in', ['assigned', 'in_progress'])
+    .where('status', 'in', literals(['assigned', 'in_progress']))
     .$if(options.overdueAt !== undefined, (query) =>
       query
         .where('cancelledAt', 'is', null)
@@ -429,7 +447,7 @@ export async function leasesMove(db: Db, gap: number): Promise<void> {
   await db
     .updateTable('assignment')
     .set((eb) => ({ lastSignAt: eb('lastSignAt', '+', gap), givenAt: eb('givenAt', '+', gap) }))
-    .where('state', 'in', UNFINISHED)
+    .where('state', 'in', literals(UNFINISHED))
     .execute()
   await db
     .updateTable('runner')
@@ -445,7 +463,7 @@ export async function queueCounts(db: Db): Promise<{ status: string; count: numb
   const rows = await db
     .selectFrom('job')
     .select(['status', (eb) => eb.fn.countAll<number>().as('count')])
-    .where('status', 'in', ['queued', 'assigned', 'in_progress'])
+    .where('status', 'in', literals(['queued', 'assigned', 'in_progress']))
     .groupBy('status')
     .execute()
   return rows.map(({ status, count }) => ({ status, count: count }))

@@ -1,4 +1,4 @@
-import type { Selectable } from 'kysely'
+import { sql, type Selectable } from 'kysely'
 import type { Push, RefUpdate } from '../model/push.ts'
 import type { Db } from './open.ts'
 import type { Schema } from './schema.ts'
@@ -41,7 +41,7 @@ export async function pushSettle(db: Db, id: number, state: 'settled' | 'refused
     .updateTable('push')
     .set({ state, settledAt: now })
     .where('id', '=', id)
-    .where('state', '=', 'received')
+    .where('state', '=', sql.lit('received'))
     .executeTakeFirst()
   return result.numUpdatedRows > 0n
 }
@@ -51,7 +51,7 @@ export async function pushesReceivedBefore(db: Db, before: number, limit: number
   const rows = await db
     .selectFrom('push')
     .selectAll()
-    .where('state', '=', 'received')
+    .where('state', '=', sql.lit('received'))
     .where('createdAt', '<', before)
     .orderBy('id')
     .limit(limit)

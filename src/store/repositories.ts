@@ -1,6 +1,7 @@
 import type { Selectable } from 'kysely'
 import type { Repository } from '../model/account.ts'
 import { decodeAccount } from './accounts.ts'
+import { literals } from './literals.ts'
 import type { Db } from './open.ts'
 import type { Schema } from './schema.ts'
 
@@ -200,7 +201,7 @@ export async function repositoryDelete(db: Db, id: number, now: number): Promise
     .updateTable('job')
     .set({ ...ended, lineId: null, problem: 'The repository was deleted.' })
     .where('repositoryId', '=', id)
-    .where('status', 'in', ['pending', 'queued'])
+    .where('status', 'in', literals(['pending', 'queued']))
     .execute()
   const running = await db
     .selectFrom('job')

@@ -1,6 +1,7 @@
 import { sql, type Selectable } from 'kysely'
 import type { ScopeRef } from '../model/access.ts'
 import { DEFAULT_GROUP_NAME, DEFAULT_GROUP_NUMBER, type Label, type Runner, type RunnerGroup } from '../model/runner.ts'
+import { literals } from './literals.ts'
 import type { Db } from './open.ts'
 import { prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
@@ -46,7 +47,9 @@ function runnersWith(db: Db) {
     .selectFrom('runner')
     .leftJoin('runnerGroup', 'runnerGroup.id', 'runner.groupId')
     .leftJoin('runnerSession', 'runnerSession.runnerId', 'runner.id')
-    .leftJoin('assignment', (join) => join.onRef('assignment.runnerId', '=', 'runner.id').on('assignment.state', 'in', UNFINISHED))
+    .leftJoin('assignment', (join) =>
+      join.onRef('assignment.runnerId', '=', 'runner.id').on('assignment.state', 'in', literals(UNFINISHED)),
+    )
     .select([
       'runner.id',
       'runner.scopeKind',
@@ -241,7 +244,11 @@ export async function runnerDelete(db: Db, id: number, now: number, options: { e
       query.where((eb) =>
         eb.not(
           eb.exists(
-            eb.selectFrom('assignment').select('id').whereRef('assignment.runnerId', '=', 'runner.id').where('state', 'in', UNFINISHED),
+            eb
+              .selectFrom('assignment')
+              .select('id')
+              .whereRef('assignment.runnerId', '=', 'runner.id')
+              .where('state', 'in', literals(UNFINISHED)),
           ),
         ),
       ),
@@ -415,7 +422,9 @@ export async function candidatesFor(
   let matching = scoped
     .leftJoin('runnerGroup', 'runnerGroup.id', 'runner.groupId')
     .leftJoin('runnerSession', 'runnerSession.runnerId', 'runner.id')
-    .leftJoin('assignment', (join) => join.onRef('assignment.runnerId', '=', 'runner.id').on('assignment.state', 'in', UNFINISHED))
+    .leftJoin('assignment', (join) =>
+      join.onRef('assignment.runnerId', '=', 'runner.id').on('assignment.state', 'in', literals(UNFINISHED)),
+    )
     .select([
       'runner.id',
       'runner.scopeKind',

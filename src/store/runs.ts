@@ -1,6 +1,7 @@
 import type { Selectable } from 'kysely'
 import type { HeadCommit, Run, Workflow } from '../model/job.ts'
 import type { WorkflowPlan } from '../model/workflow/plan.ts'
+import { literals } from './literals.ts'
 import type { Db } from './open.ts'
 import type { Schema } from './schema.ts'
 
@@ -134,7 +135,13 @@ export async function runUpdate(
   from: Run['status'][],
   change: Partial<Pick<Run, 'status' | 'conclusion' | 'problem'>> & { updatedAt: number },
 ): Promise<Run | undefined> {
-  const row = await db.updateTable('run').set(change).where('id', '=', id).where('status', 'in', from).returningAll().executeTakeFirst()
+  const row = await db
+    .updateTable('run')
+    .set(change)
+    .where('id', '=', id)
+    .where('status', 'in', literals(from))
+    .returningAll()
+    .executeTakeFirst()
   return row && decodeRun(row)
 }
 
@@ -255,7 +262,7 @@ export async function runsStalled(db: Db, updatedBefore: number, limit: number):
             .selectFrom('job')
             .select('job.id')
             .whereRef('job.runId', '=', 'run.id')
-            .where('job.status', 'in', ['queued', 'assigned', 'in_progress']),
+            .where('job.status', 'in', literals(['queued', 'assigned', 'in_progress'])),
         ),
       ),
     )

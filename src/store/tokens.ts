@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { ScopeKind, ScopeRef } from '../model/access.ts'
 import type { Db } from './open.ts'
 
@@ -64,7 +65,7 @@ export async function tokenSetImpersonation(
       .updateTable('token')
       .set({ hash, scopes })
       .where('userId', '=', userId)
-      .where('kind', '=', 'impersonation')
+      .where('kind', '=', sql.lit('impersonation'))
       .returning(['id', 'createdAt'])
       .executeTakeFirst()
   const replaced = await replace()

@@ -13,6 +13,8 @@ const BATCH_MS = 50
 /** Lines that wait while the database is away: they may be the only copy of what the job says meanwhile. */
 const KEPT_BYTES = 8 * 1024 * 1024
 const RETRY_MS = 1000
+/** The last lines of a job may still be in a writer's batch, also on another node, when the job is completed already. */
+const LAST_LINES_MS = 5 * BATCH_MS
 const CHUNKS_READ = 100
 /** The last lines of a job may still be in a writer's batch, also on another node, when the job is completed already. */
 const LAST_LINES_MS = 5 * BATCH_MS

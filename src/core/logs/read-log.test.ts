@@ -39,7 +39,7 @@ describe('an uploaded log with lines missing', () => {
     ],
     [
       'and a long line that the feed cut',
-      [`${'l'.repeat(3000)}`, 'c'],
+      ['l'.repeat(3000), 'c'],
       1,
       live({ 1: `${'l'.repeat(1024)}...`, 2: 'b', 3: 'c' }),
       ['l'.repeat(3000), 'b', 'c'],

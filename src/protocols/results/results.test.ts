@@ -101,7 +101,7 @@ test('addresses for one log all point to the same object, last a day and say whi
   await using server = await startServer()
   const job = await runningJob(server)
 
-  const answers = []
+  const answers: { logs_url: string }[] = []
   for (let i = 0; i < 2; i++)
     answers.push((await (await job.results('GetStepLogsSignedBlobURL', { step_backend_id: FIRST })).json()) as { logs_url: string })
 

@@ -1,0 +1,40 @@
+import { Kysely, SqliteDialect, type CompiledQuery } from 'kysely'
+import { expect, test } from 'vitest'
+import type { SQLInputValue } from 'node:sqlite'
+import { assignmentOfRunner, assignmentsSilent, jobClaim, jobsOnRunners, jobsQueuedBefore, jobUpdate, lineSettle } from './jobs.ts'
+import { migrate } from './migrate.ts'
+import { runnerById } from './runners.ts'
+import type { Schema } from './schema.ts'
+import { openSqlite } from './sqlite.ts'
+
+test('no statement of a poll, a claim or a lease reads a whole table', async () => {
+  const sqlite = openSqlite(':memory:', 'normal')
+  const queries: CompiledQuery[] = []
+  const dialect = new SqliteDialect({ database: sqlite })
+  await using db = new Kysely<Schema>({ dialect, log: ({ query }) => void queries.push(query) })
+  await migrate(db, 1)
+  await db
+    .insertInto('line')
+    .values({ key: 'k', repositoryId: 1, ownerId: 1, isPublic: 0, groupName: null, labels: '["a"]', rarestLabel: 'a', headQueuedAt: 1 })
+    .execute()
+  queries.length = 0
+
+  await runnerById(db, 1)
+  await assignmentOfRunner(db, 1)
+  await jobClaim(db, { scope: { kind: 'organization', id: 1 }, labels: new Set(['a']), groupName: 'Default', allowsPublic: false })
+  await lineSettle(db, 1)
+  await jobUpdate(db, 1, ['queued'], { status: 'assigned' })
+  await jobsQueuedBefore(db, 1, 10)
+  await jobsOnRunners(db, { overdueAt: 1, limit: 10 })
+  await assignmentsSilent(db, 1, 1, 10)
+
+  const scans = queries.flatMap(({ sql, parameters }) =>
+    sqlite.raw
+      .prepare(`explain query plan ${sql}`)
+      .all(...(parameters as SQLInputValue[]))
+      .map(({ detail }) => String(detail))
+      .filter((detail) => detail.startsWith('SCAN') && !/USING (COVERING )?INDEX|VIRTUAL TABLE/.test(detail)),
+  )
+  expect(queries.length).toBeGreaterThan(8)
+  expect(scans).toEqual([])
+})
