@@ -16,8 +16,6 @@ const RETRY_MS = 1000
 /** The last lines of a job may still be in a writer's batch, also on another node, when the job is completed already. */
 const LAST_LINES_MS = 5 * BATCH_MS
 const CHUNKS_READ = 100
-/** The last lines of a job may still be in a writer's batch, also on another node, when the job is completed already. */
-const LAST_LINES_MS = 5 * BATCH_MS
 /** Lines of an uploaded log in one event. */
 const EVENT_LINES = 1000
 
