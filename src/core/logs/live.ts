@@ -137,7 +137,7 @@ function positionOf(text: string): Position {
   return match[1] === 'u' ? { uploaded: Number(match[2]) } : { live: Number(match[2]) }
 }
 
-type FollowDeps = Pick<Deps, 'db' | 'blobs' | 'signals' | 'times' | 'log'>
+type FollowDeps = Pick<Deps, 'db' | 'now' | 'blobs' | 'signals' | 'times' | 'log'>
 
 /**
  * Follows the lines of a job from the event after `after` (an event's id; empty for all): those that are there, then each as it comes, until
