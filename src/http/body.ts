@@ -3,13 +3,14 @@ import { AppError } from '../model/errors.ts'
 
 /**
  * Reads bodies as JSON whatever the content type says: GitHub's own curl samples label JSON as form data, gh sends an empty body as JSON,
- * octokit an empty text (rest-api.md 7.1). An empty body is `undefined`. Bytes that are not UTF-8, NUL and deep nesting are refused.
+ * octokit an empty text (rest-api.md 7.1). An empty body is `undefined`. Bytes that are not UTF-8 and deep nesting are refused, and NUL,
+ * unless the room takes it out: what a job prints is in what its runner reports.
  */
-export function useAnyJson(room: App): void {
+export function useAnyJson(room: App, { nul = 'refused' }: { nul?: 'refused' | 'removed' } = {}): void {
   room.removeAllContentTypeParsers()
   room.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => {
     try {
-      done(null, parseJson(body as Buffer))
+      done(null, parseJson(body as Buffer, nul))
     } catch (error) {
       done(error as Error)
     }
@@ -23,7 +24,7 @@ export function useAnyJson(room: App): void {
 const NESTING_LIMIT = 100
 
 /** @throws AppError malformed, in GitHub's words */
-export function parseJson(body: Buffer): unknown {
+export function parseJson(body: Buffer, nul: 'refused' | 'removed' = 'refused'): unknown {
   if (body.length === 0) return undefined
   let text: string
   try {
@@ -41,6 +42,7 @@ export function parseJson(body: Buffer): unknown {
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new AppError('malformed', 'Body should be a JSON object')
   if (text.includes('\\u0000') || text.includes('\0')) {
+    if (nul === 'removed') return withoutNul(value)
     if (holdsNul(value)) throw new AppError('malformed', 'Problems parsing JSON')
   }
   return value
@@ -68,4 +70,11 @@ function holdsNul(value: unknown): boolean {
   if (Array.isArray(value)) return value.some(holdsNul)
   if (typeof value === 'object' && value !== null) return Object.entries(value).some(([key, item]) => key.includes('\0') || holdsNul(item))
   return false
+}
+
+function withoutNul(value: unknown): unknown {
+  if (typeof value === 'string') return value.replaceAll('\0', '')
+  if (Array.isArray(value)) return value.map(withoutNul)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key.replaceAll('\0', ''), withoutNul(item)]))
 }

@@ -30,6 +30,8 @@ export function openDatabase(config: DatabaseConfig): Db {
   })
   // An idle connection that breaks is the pool's to replace; without a listener it would end the process.
   pool.on('error', () => {})
+  // One that breaks while it is lent out, between two statements of a transaction, is heard of by nobody else either.
+  pool.on('connect', (client) => client.on('error', () => {}))
   const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
   postgresDatabases.add(db.getExecutor().adapter)
   return db

@@ -19,7 +19,7 @@ export function openSqlite(file: string, sync: 'normal' | 'full'): SqliteDatabas
     prepare(text: string): SqliteStatement {
       let statement = statements.get(text)
       if (!statement) {
-        statement = wrap(database.prepare(text))
+        statement = text === 'rollback' ? rollback(database) : wrap(database.prepare(text))
         if (statements.size >= STATEMENTS_KEPT) statements.clear()
         statements.set(text, statement)
       }
@@ -34,5 +34,20 @@ function wrap(statement: StatementSync): SqliteStatement {
     all: (parameters) => statement.all(...(parameters as SQLInputValue[])),
     run: (parameters) => statement.run(...(parameters as SQLInputValue[])),
     iterate: (parameters) => statement.iterate(...(parameters as SQLInputValue[])),
+  }
+}
+
+/**
+ * A full disk makes SQLite undo a transaction by itself; Kysely then undoes it once more, and the failure of that would hide why: passing
+ * trouble would look like a fault of ours.
+ */
+function rollback(database: DatabaseSync): SqliteStatement {
+  const statement = wrap(database.prepare('rollback'))
+  const isOpen = () => database.isTransaction
+  return {
+    reader: false,
+    all: (parameters) => (isOpen() ? statement.all(parameters) : []),
+    run: (parameters) => (isOpen() ? statement.run(parameters) : { changes: 0n, lastInsertRowid: 0n }),
+    iterate: (parameters) => statement.iterate(parameters),
   }
 }

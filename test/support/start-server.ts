@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { pino } from 'pino'
+import { pino, type Logger } from 'pino'
 import { startApp, type RunningApp } from '../../src/app.ts'
 import type { Config } from '../../src/config/config.ts'
 import { createRepository } from '../../src/core/repos/repositories.ts'
@@ -55,6 +55,7 @@ export interface StartOptions {
   strictAnswers?: boolean
   config?: Partial<Config>
   logLevel?: string
+  logger?: Logger
   keyPoolSize?: number
 }
 
@@ -84,7 +85,7 @@ export async function startServer(options: StartOptions = {}): Promise<TestServe
   mkdirSync(config.blobsDir, { recursive: true })
   mkdirSync(config.reposDir, { recursive: true })
   const running = await startApp(config, {
-    logger: pino({ level: options.logLevel ?? process.env['TEST_LOG'] ?? 'silent' }),
+    logger: options.logger ?? pino({ level: options.logLevel ?? process.env['TEST_LOG'] ?? 'silent' }),
     strictAnswers: options.strictAnswers ?? true,
     background: options.background ?? false,
     keyPoolSize: options.keyPoolSize ?? 0,

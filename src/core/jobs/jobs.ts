@@ -120,7 +120,7 @@ export interface LogFile {
 }
 
 /** What the zip of a run's logs holds: a file per job, and one per step in a folder of the job, named as gh looks for them. */
-export async function runLogFiles(deps: Pick<Deps, 'db' | 'blobs'>, runId: number): Promise<LogFile[]> {
+export async function runLogFiles(deps: Pick<Deps, 'db' | 'now' | 'blobs'>, runId: number): Promise<LogFile[]> {
   const attempt = await attemptOfRun(deps.db, runId)
   if (!attempt) throw notFound()
   const files: LogFile[] = []

@@ -1,12 +1,14 @@
+import type { Step } from '../../model/job.ts'
 import type { Chunk, LogRow } from '../../store/logs.ts'
 import { blobGet, chunksAfter, logGet, logsOfJob, stepReportGet } from '../../store/logs.ts'
 import type { Deps } from '../deps.ts'
 import { readObject } from './objects.ts'
 import { isStepId, uploadKey } from './uploads.ts'
 
-type ReadDeps = Pick<Deps, 'db' | 'blobs'>
+type ReadDeps = Pick<Deps, 'db' | 'blobs' | 'now'>
 
 const CHUNKS_READ = 500
+const REST_MISSING = "The rest of this step's log, if there was more, is missing here: the server did not receive it"
 
 /** The name of a step's file in the zip of a run's logs, and its text. */
 export interface StepLog {
@@ -44,20 +46,29 @@ export async function readStepLogs(deps: ReadDeps, jobId: number): Promise<StepL
   for (const stepId of new Set([...logs.keys(), ...chunks.keys()])) {
     if (stepId !== '' && !ids.has(stepId)) known.push({ externalId: stepId, number: known.length + 1, name: 'step' })
   }
+  // Of a log that was never said to be whole nobody knows how long it was. With the job's own log nothing was lost.
+  const finished = new Set(logs.keys())
+  const isDoubtful = (stepId: string) => !finished.has(stepId) && !finished.has('')
   for (const { externalId } of known) {
     const assignmentId = chunks.get(externalId)?.at(-1)?.assignmentId ?? report?.assignmentId
-    if (logs.has(externalId) || assignmentId === undefined) continue
+    if (finished.has(externalId) || assignmentId === undefined) continue
     const unfinished = await unfinishedUpload(deps, assignmentId, externalId, chunks.get(externalId) ?? [])
     if (unfinished) logs.set(externalId, unfinished)
   }
+  if (logs.size === 0 && chunks.size === 0) return []
+  const ran = new Set((report?.steps ?? []).filter(hasRun).map(({ externalId }) => externalId))
   return known
-    .filter(({ externalId }) => logs.has(externalId) || chunks.has(externalId))
+    .filter(({ externalId: id }) => logs.has(id) || chunks.has(id) || (isDoubtful(id) && ran.has(id)))
     .map(({ externalId, number, name }) => ({
       stepId: externalId,
       number,
       name,
-      text: () => stepText(deps, logs.get(externalId), chunks.get(externalId) ?? []),
+      text: () => stepText(deps, logs.get(externalId), chunks.get(externalId) ?? [], isDoubtful(externalId)),
     }))
+}
+
+function hasRun({ startedAt, conclusion }: Step): boolean {
+  return startedAt !== null && conclusion !== 'skipped'
 }
 
 type StepObject = Pick<LogRow, 'blobKey' | 'missingLines'>
@@ -86,7 +97,12 @@ async function chunksByStep({ db }: ReadDeps, jobId: number): Promise<Map<string
   }
 }
 
-async function* stepText(deps: ReadDeps, log: StepObject | undefined, chunks: Chunk[]): AsyncIterable<Buffer> {
+async function* stepText(deps: ReadDeps, log: StepObject | undefined, chunks: Chunk[], isDoubtful: boolean): AsyncIterable<Buffer> {
+  yield* linesOfStep(deps, log, chunks)
+  if (isDoubtful) yield Buffer.from(`${stamp(chunks.at(-1)?.createdAt ?? deps.now())} ##[warning]${REST_MISSING}\n`)
+}
+
+async function* linesOfStep(deps: ReadDeps, log: StepObject | undefined, chunks: Chunk[]): AsyncIterable<Buffer> {
   const object = log && (await readObject(deps, log.blobKey))
   if (!log || !object) {
     yield Buffer.from(fromLiveLines(liveLines(chunks), 1, undefined))

@@ -190,8 +190,10 @@ function dictionaryOf(entries: Iterable<readonly [string, unknown]>): data.Dicti
   return dictionary
 }
 
+/** Without NUL, which `fromJSON` can make and no name or label has: PostgreSQL takes none in text. */
 function plainOf(value: data.ExpressionData): unknown {
   if (value.kind === data.Kind.Null) return null
+  if (value.kind === data.Kind.String) return value.value.replaceAll('\0', '')
   if (value.kind === data.Kind.Array) return value.values().map(plainOf)
   if (value.kind !== data.Kind.Dictionary) return value.value
   return Object.fromEntries(value.pairs().map(({ key, value }) => [key, plainOf(value)]))

@@ -17,6 +17,8 @@ const MARKS = [SCALAR_FOLLOWS, '\u0002', '\u0018']
  * a worker thread that outgrows its heap can take the whole process with it; its lexer alone is quick and small.
  */
 export function sourceProblem(content: string): Problem | undefined {
+  const nul = content.indexOf('\0')
+  if (nul >= 0) return { line: lineAt(content, nul), column: 1, message: 'a text holds the character NUL' }
   let lexemes = 0
   let depth = 0
   let offset = 0
@@ -96,6 +98,7 @@ function limit(doc: Document.Parsed, content: string): Problem | undefined {
     }
     open.add(node)
     if (isScalar(node)) size.text = typeof node.value === 'string' ? node.value.length : 8
+    if (isScalar(node) && typeof node.value === 'string' && node.value.includes('\0')) report(node, 'a text holds the character NUL')
     if (isCollection(node)) {
       for (const [index, item] of node.items.entries()) {
         if (isPair(item)) {

@@ -158,3 +158,18 @@ test('the end of a log that was never uploaded is accepted: the runner says so a
   expect(answer.status).toBe(200)
   expect(await answer.json()).toEqual({ ok: true })
 })
+
+test('NUL in what a job printed is taken out of steps, annotations and outputs: its runner would lose the job over a refusal', async () => {
+  await using server = await startServer()
+  const job = await runningJob(server)
+  const step = { external_id: FIRST, number: 1, name: 'a\0b', status: 'completed', conclusion: 'succeeded' }
+
+  const updated = await job.updateSteps(1, [{ external_id: FIRST, number: 1, name: 'a\0b' }])
+  const completed = await job.runner.complete(job.message, 'succeeded', {
+    stepResults: [{ ...step, annotations: [{ level: 'failure', message: 'x\0y' }] }],
+    outputs: { o: { value: '1\0' } },
+  })
+
+  expect([updated.status, completed.status]).toEqual([200, 204])
+  expect(await stepsOf(job)).toEqual([[1, 'ab', 'completed', 'success']])
+})

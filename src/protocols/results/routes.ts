@@ -49,7 +49,7 @@ const SummaryDone = Type.Object({ ...Ids, step_backend_id: StepId, size: Count }
 /** Step states, and where logs and summaries go: `ResultsHttpClient.cs` (runner-protocol.md 7.2, 7.3). */
 export function resultsRoom(app: App, { deps }: { deps: ResultsDeps }): void {
   useTwirpErrors(app)
-  useAnyJson(app)
+  useAnyJson(app, { nul: 'removed' })
   const config = { access: { by: 'job' as const } }
 
   app.post(

@@ -61,7 +61,7 @@ const CompleteRequest = Type.Object({
 /** Acquire, renew, complete: `RunServiceHttpClient.cs` (runner-protocol.md 6). */
 export function runServiceRoom(app: App, { deps }: { deps: RunServiceDeps }): void {
   useRunServiceErrors(app)
-  useAnyJson(app)
+  useAnyJson(app, { nul: 'removed' })
 
   app.post('/_run/acquirejob', { config: { access: { by: 'runner' } }, schema: { body: AcquireRequest } }, async (request) => {
     const runner = await authenticateRunner(deps, request.headers.authorization)
