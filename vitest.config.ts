@@ -30,6 +30,8 @@ export default defineConfig({
               test: {
                 name: 'postgres',
                 include: ['src/store/**/*.test.ts', 'src/core/**/*.test.ts', 'src/protocols/**/*.test.ts', 'test/e2e/**/*.test.ts'],
+                // These start servers of their own, always on SQLite.
+                exclude: ['test/e2e/kills.test.ts', 'test/e2e/demo.test.ts'],
                 env: { FLEETFOOT_TEST_DATABASE_KIND: 'postgres' },
                 testTimeout: 60_000,
                 hookTimeout: 60_000,

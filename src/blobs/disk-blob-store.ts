@@ -9,14 +9,10 @@ import type { BlobStore } from './blob-store.ts'
 
 /** Bodies up to this are held in memory: a log block is some 2 MiB at most, most are a few kilobytes. */
 const SMALL = 256 * 1024
-/** Each upload asks how full the disk is. */
-const FREE_KEPT_MS = 250
 
 /** Objects as files in a folder. A file is written beside its place and renamed into it. */
 export class DiskBlobStore implements BlobStore {
   readonly #folder: string
-  #free = 1
-  #freeAt = -Infinity
 
   constructor(folder: string) {
     this.#folder = folder
@@ -105,12 +101,9 @@ export class DiskBlobStore implements BlobStore {
   }
 
   async freeShare(): Promise<number> {
-    if (performance.now() - this.#freeAt < FREE_KEPT_MS) return this.#free
     try {
       const { bavail, blocks } = await statfs(this.#folder)
-      this.#free = blocks === 0 ? 1 : bavail / blocks
-      this.#freeAt = performance.now()
-      return this.#free
+      return blocks === 0 ? 1 : bavail / blocks
     } catch (error) {
       throw new AppError('unavailable', 'The blob folder cannot be reached', { cause: error })
     }

@@ -122,11 +122,11 @@ test('an upload that a death cut off is nothing, its repeat is whole, and blocks
   const { logs_url: url } = (await address.json()) as { logs_url: string }
   await put(url, { headers: { 'x-ms-blob-type': 'AppendBlob' } })
   await put(url, { query: 'comp=appendblock', body: stamped(['one']) })
-  const second = stamped(['two', 'x'.repeat(100_000)])
+  const second = stamped(['two', 'x'.repeat(800_000)])
   const cut = new Promise<void>((resolve) => {
     const sent = httpRequest(`${url}&comp=appendblock`, { method: 'PUT', headers: { 'content-length': String(second.length) } })
     sent.on('error', () => resolve())
-    sent.write(second.slice(0, 50_000))
+    sent.write(second.slice(0, 600_000))
   })
   await eventually(() =>
     expect(

@@ -48,7 +48,8 @@ export async function readStepLogs(deps: ReadDeps, jobId: number): Promise<StepL
   }
   // Of a log that was never said to be whole nobody knows how long it was. With the job's own log nothing was lost.
   const finished = new Set(logs.keys())
-  const isDoubtful = (stepId: string) => !finished.has(stepId) && !finished.has('')
+  const isWhole = logs.get('')?.missingLines === 0
+  const isDoubtful = (stepId: string) => !finished.has(stepId) && !isWhole
   for (const { externalId } of known) {
     const assignmentId = chunks.get(externalId)?.at(-1)?.assignmentId ?? report?.assignmentId
     if (finished.has(externalId) || assignmentId === undefined) continue
