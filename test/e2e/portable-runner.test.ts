@@ -1,12 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { expect, test } from 'vitest'
-import { createWorker } from '../../src/runner/job.ts'
-import { runListener, type ListenerEvent } from '../../src/runner/listener.ts'
-import { registerRunner } from '../../src/runner/registration.ts'
 import { eventually } from '../support/eventually.ts'
-import { startServer, type TestServer } from '../support/start-server.ts'
+import { startListeningRunner } from '../support/listening-runner.ts'
+import { startServer } from '../support/start-server.ts'
 
 const WORKFLOW = `name: CI
 on: push
@@ -44,7 +39,7 @@ test('a pushed workflow runs on a runner that registered with a token, and its l
   const { token } = await server.user('mona')
   await server.organization('acme', { mona: 'owner' })
   const repository = await server.repository('acme', 'rocket')
-  await using runner = await startRunner(server, '/orgs/acme', '/acme')
+  await using runner = await startListeningRunner({ url: `${server.url}/acme`, token: await server.registrationToken('/orgs/acme') })
 
   const remote = await server.push(token, repository, { '.github/workflows/ci.yml': WORKFLOW })
 
@@ -79,28 +74,3 @@ test('a pushed workflow runs on a runner that registered with a token, and its l
   expect(log).toContain('deploying 1.2.3')
   expect(runner.events.filter(({ kind }) => kind === 'job-completed')).toHaveLength(2)
 })
-
-async function startRunner(server: TestServer, scope: string, at: string): Promise<AsyncDisposable & { events: ListenerEvent[] }> {
-  const folder = mkdtempSync(path.join(tmpdir(), 'fleetfoot-runner-'))
-  const config = await registerRunner({
-    url: server.url + at,
-    token: await server.registrationToken(scope),
-    name: 'worker-1',
-    workFolder: folder,
-  })
-  const stop = new AbortController()
-  const events: ListenerEvent[] = []
-  const ended = runListener(config, {
-    executor: createWorker({ root: folder }),
-    signal: stop.signal,
-    onEvent: (event) => events.push(event),
-  })
-  return {
-    events,
-    async [Symbol.asyncDispose]() {
-      stop.abort()
-      await ended
-      rmSync(folder, { recursive: true, force: true })
-    },
-  }
-}
