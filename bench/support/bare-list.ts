@@ -1,10 +1,10 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
-import { Kysely, SqliteDialect, type CompiledQuery } from 'kysely'
+import { Kysely, type CompiledQuery } from 'kysely'
 import type { Schema } from '../../src/store/schema.ts'
 import { runnerList } from '../../src/store/runners.ts'
-import { openSqlite } from '../../src/store/sqlite.ts'
+import { sqliteDialect } from '../../src/store/sqlite.ts'
 
 /**
  * The list of runners as a bare `node:http` handler: the very statements of `runnerList`, prepared once, run with `node:sqlite`, and
@@ -13,7 +13,7 @@ import { openSqlite } from '../../src/store/sqlite.ts'
 const [file = '', organizationId = ''] = process.argv.slice(2)
 const queries: CompiledQuery[] = []
 const product = new Kysely<Schema>({
-  dialect: new SqliteDialect({ database: openSqlite(file, 'normal') }),
+  dialect: sqliteDialect(file, 'normal'),
   log: (event) => void queries.push(event.query),
 })
 await runnerList(product, { kind: 'organization', id: Number(organizationId) }, { offset: 0, limit: 100 })

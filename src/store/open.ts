@@ -1,7 +1,7 @@
-import { Kysely, PostgresDialect, SqliteDialect, type ReferenceExpression, sql } from 'kysely'
+import { Kysely, PostgresDialect, type ReferenceExpression, sql } from 'kysely'
 import pg from 'pg'
 import type { Schema } from './schema.ts'
-import { openSqlite } from './sqlite.ts'
+import { sqliteDialect } from './sqlite.ts'
 
 /** A database, or an open transaction on it. Inside `db.transaction()` use only the transaction: SQLite has one connection. */
 export type Db = Kysely<Schema>
@@ -17,7 +17,7 @@ const INT8_OID = 20
 /** Opens the database; nothing is read or written yet. `destroy()` it at the end. */
 export function openDatabase(config: DatabaseConfig): Db {
   if (config.kind === 'sqlite') {
-    return new Kysely<Schema>({ dialect: new SqliteDialect({ database: openSqlite(config.file, config.sync) }) })
+    return new Kysely<Schema>({ dialect: sqliteDialect(config.file, config.sync) })
   }
   const types = {
     getTypeParser: (oid: number, format?: 'text' | 'binary') => (oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format)),

@@ -1,17 +1,20 @@
-import { Kysely, SqliteDialect, type CompiledQuery } from 'kysely'
+import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
+import { mkdtempDisposableSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { Kysely, type CompiledQuery } from 'kysely'
 import { expect, test } from 'vitest'
-import type { SQLInputValue } from 'node:sqlite'
 import { assignmentOfRunner, assignmentsSilent, jobClaim, jobsOnRunners, jobsQueuedBefore, jobUpdate, lineSettle } from './jobs.ts'
 import { migrate } from './migrate.ts'
 import { runnerById } from './runners.ts'
 import type { Schema } from './schema.ts'
-import { openSqlite } from './sqlite.ts'
+import { sqliteDialect } from './sqlite.ts'
 
 test('no statement of a poll, a claim or a lease reads a whole table', async () => {
-  const sqlite = openSqlite(':memory:', 'normal')
+  using folder = mkdtempDisposableSync(path.join(tmpdir(), 'fleetfoot-test-'))
+  const file = path.join(folder.path, 'plans.sqlite')
   const queries: CompiledQuery[] = []
-  const dialect = new SqliteDialect({ database: sqlite })
-  await using db = new Kysely<Schema>({ dialect, log: ({ query }) => void queries.push(query) })
+  await using db = new Kysely<Schema>({ dialect: sqliteDialect(file, 'normal'), log: ({ query }) => void queries.push(query) })
   await migrate(db, 1)
   await db
     .insertInto('line')
@@ -28,13 +31,15 @@ test('no statement of a poll, a claim or a lease reads a whole table', async () 
   await jobsOnRunners(db, { overdueAt: 1, limit: 10 })
   await assignmentsSilent(db, 1, 1, 10)
 
+  const sqlite = new DatabaseSync(file)
   const scans = queries.flatMap(({ sql, parameters }) =>
-    sqlite.raw
+    sqlite
       .prepare(`explain query plan ${sql}`)
       .all(...(parameters as SQLInputValue[]))
       .map(({ detail }) => String(detail))
       .filter((detail) => detail.startsWith('SCAN') && !/USING (COVERING )?INDEX|VIRTUAL TABLE/.test(detail)),
   )
+  sqlite.close()
   expect(queries.length).toBeGreaterThan(8)
   expect(scans).toEqual([])
 })

@@ -1,53 +1,266 @@
 import { DatabaseSync, type StatementSync, type SQLInputValue } from 'node:sqlite'
-import type { SqliteDatabase, SqliteStatement } from 'kysely'
+import {
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+  type CompiledQuery,
+  type DatabaseConnection,
+  type Dialect,
+  type Driver,
+  type QueryResult,
+} from 'kysely'
 
-/** Prepared statements kept per database; the product has a few hundred query texts. */
+/** Prepared statements kept per connection; the product has a few hundred query texts. */
 const STATEMENTS_KEPT = 1000
 
 /**
- * `node:sqlite` in the shape that Kysely's SQLite dialect takes. Statements are prepared once per text: Kysely has one connection
- * here and runs one query at a time, so a statement is never in use twice.
+ * SQLite for Kysely through `node:sqlite`, with two connections. One writes, and transactions that end in the same turn of the event loop
+ * share one commit (group commit): a commit costs many times what the statements in it cost, and a job makes some twenty. Nobody is
+ * answered before the shared commit. The other connection reads what is committed, at once.
  */
-export function openSqlite(file: string, sync: 'normal' | 'full'): SqliteDatabase & { raw: DatabaseSync } {
-  const database = new DatabaseSync(file)
-  database.exec(`pragma journal_mode = wal; pragma synchronous = ${sync}; pragma foreign_keys = on; pragma busy_timeout = 5000;
-    pragma cache_size = -32000; pragma temp_store = memory;`)
-  const statements = new Map<string, SqliteStatement>()
+export function sqliteDialect(file: string, sync: 'normal' | 'full'): Dialect {
   return {
-    raw: database,
-    close: () => database.close(),
-    prepare(text: string): SqliteStatement {
-      let statement = statements.get(text)
-      if (!statement) {
-        statement = text === 'rollback' ? rollback(database) : wrap(database.prepare(text))
-        if (statements.size >= STATEMENTS_KEPT) statements.clear()
-        statements.set(text, statement)
-      }
-      return statement
-    },
+    createDriver: () => new SqliteDriver(file, sync),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+    createAdapter: () => new ManyConnections(),
+    createIntrospector: (db) => new SqliteIntrospector(db),
   }
 }
 
-function wrap(statement: StatementSync): SqliteStatement {
-  return {
-    reader: statement.columns().length > 0,
-    all: (parameters) => statement.all(...(parameters as SQLInputValue[])),
-    run: (parameters) => statement.run(...(parameters as SQLInputValue[])),
-    iterate: (parameters) => statement.iterate(...(parameters as SQLInputValue[])),
+/** Kysely would let only one query at a time through to a driver with one connection. */
+class ManyConnections extends SqliteAdapter {
+  override get supportsMultipleConnections(): boolean {
+    return true
   }
 }
 
-/**
- * A full disk makes SQLite undo a transaction by itself; Kysely then undoes it once more, and the failure of that would hide why: passing
- * trouble would look like a fault of ours.
- */
-function rollback(database: DatabaseSync): SqliteStatement {
-  const statement = wrap(database.prepare('rollback'))
-  const isOpen = () => database.isTransaction
-  return {
-    reader: false,
-    all: (parameters) => (isOpen() ? statement.all(parameters) : []),
-    run: (parameters) => (isOpen() ? statement.run(parameters) : { changes: 0n, lastInsertRowid: 0n }),
-    iterate: (parameters) => statement.iterate(parameters),
+class SqliteDriver implements Driver {
+  readonly #file: string
+  readonly #sync: 'normal' | 'full'
+  #writer: Writer | undefined
+  #reader: Statements | undefined
+
+  constructor(file: string, sync: 'normal' | 'full') {
+    this.#file = file
+    this.#sync = sync
+  }
+
+  async init(): Promise<void> {
+    const writer = new DatabaseSync(this.#file)
+    writer.exec(`pragma journal_mode = wal; pragma synchronous = ${this.#sync}; pragma foreign_keys = on; pragma busy_timeout = 5000;
+      pragma cache_size = -16000; pragma temp_store = memory;`)
+    this.#writer = new Writer(writer)
+    const reader = new DatabaseSync(this.#file, { readOnly: true })
+    reader.exec('pragma busy_timeout = 5000; pragma cache_size = -16000; pragma temp_store = memory;')
+    this.#reader = new Statements(reader)
+  }
+
+  async acquireConnection(): Promise<SqliteConnection> {
+    if (!this.#writer || !this.#reader) throw new Error('database is not open')
+    return new SqliteConnection(this.#writer, this.#reader)
+  }
+
+  beginTransaction(connection: SqliteConnection): Promise<void> {
+    return connection.begin()
+  }
+
+  commitTransaction(connection: SqliteConnection): Promise<void> {
+    return connection.commit()
+  }
+
+  async rollbackTransaction(connection: SqliteConnection): Promise<void> {
+    connection.rollback()
+  }
+
+  async releaseConnection(): Promise<void> {}
+
+  async destroy(): Promise<void> {
+    this.#reader?.close()
+    this.#writer?.close()
+  }
+}
+
+class SqliteConnection implements DatabaseConnection {
+  readonly #writer: Writer
+  readonly #reader: Statements
+  #isInTransaction = false
+
+  constructor(writer: Writer, reader: Statements) {
+    this.#writer = writer
+    this.#reader = reader
+  }
+
+  async executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
+    if (this.#isInTransaction) return this.#writer.run(query)
+    if (query.sql.startsWith('select')) return this.#reader.run(query)
+    await this.#writer.enter()
+    let result: QueryResult<Row>
+    try {
+      // A statement that fails takes back what it did itself.
+      result = this.#writer.run(query)
+    } catch (error) {
+      this.#writer.leave()
+      throw error
+    }
+    await this.#writer.leaveWithCommit()
+    return result
+  }
+
+  // oxlint-disable-next-line require-yield
+  async *streamQuery(): AsyncIterableIterator<never> {
+    throw new Error('queries are not streamed from SQLite')
+  }
+
+  async begin(): Promise<void> {
+    await this.#writer.enter()
+    this.#writer.command('savepoint one')
+    this.#isInTransaction = true
+  }
+
+  async commit(): Promise<void> {
+    this.#isInTransaction = false
+    try {
+      this.#writer.command('release one')
+    } catch (error) {
+      this.#writer.leave()
+      throw error
+    }
+    await this.#writer.leaveWithCommit()
+  }
+
+  /** Kysely calls this also after a commit that failed: then there is nothing left to undo. */
+  rollback(): void {
+    if (!this.#isInTransaction) return
+    this.#isInTransaction = false
+    this.#writer.undo()
+    this.#writer.leave()
+  }
+}
+
+/** The one connection that writes. A transaction has it for itself between `enter` and `leave`; those that left wait for one commit. */
+class Writer {
+  readonly #database: DatabaseSync
+  readonly #statements: Statements
+  #isTaken = false
+  readonly #waiting: (() => void)[] = []
+  #left: PromiseWithResolvers<void>[] = []
+  #flush: NodeJS.Immediate | undefined
+
+  constructor(database: DatabaseSync) {
+    this.#database = database
+    this.#statements = new Statements(database)
+  }
+
+  async enter(): Promise<void> {
+    if (this.#isTaken) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    this.#isTaken = true
+    if (this.#database.isTransaction) return
+    try {
+      this.command('begin immediate')
+    } catch (error) {
+      this.leave()
+      throw error
+    }
+  }
+
+  run<Row>(query: CompiledQuery): QueryResult<Row> {
+    // Else a transaction that SQLite undid would go on as single statements.
+    if (!this.#database.isTransaction) throw new Error('the transaction was undone')
+    try {
+      return this.#statements.run(query)
+    } catch (error) {
+      // A full disk makes SQLite undo everything since `begin`, also what those did who left.
+      if (!this.#database.isTransaction) this.#reject(error)
+      throw error
+    }
+  }
+
+  command(text: string): void {
+    this.#statements.command(text)
+  }
+
+  /** Takes back what was done since `savepoint one`. */
+  undo(): void {
+    if (!this.#database.isTransaction) return
+    this.command('rollback to one')
+    this.command('release one')
+  }
+
+  /** Lets the next in; what was done since `enter` must have been undone. */
+  leave(): void {
+    this.#flush ??= setImmediate(() => this.#commit())
+    const next = this.#waiting.shift()
+    this.#isTaken = next !== undefined
+    next?.()
+  }
+
+  /** Lets the next in, and resolves when what was done is committed. */
+  leaveWithCommit(): Promise<void> {
+    const committed = Promise.withResolvers<void>()
+    this.#left.push(committed)
+    this.leave()
+    return committed.promise
+  }
+
+  /** Once in each turn of the event loop in which somebody left. Whoever is inside still comes to leave, and is asked then. */
+  #commit(): void {
+    this.#flush = undefined
+    if (this.#isTaken || !this.#database.isTransaction) return
+    try {
+      this.command('commit')
+    } catch (error) {
+      if (this.#database.isTransaction) this.command('rollback')
+      this.#reject(error)
+      return
+    }
+    for (const { resolve } of this.#left.splice(0)) resolve()
+  }
+
+  #reject(error: unknown): void {
+    for (const { reject } of this.#left.splice(0)) reject(error)
+  }
+
+  close(): void {
+    clearImmediate(this.#flush)
+    this.#commit()
+    this.#statements.close()
+  }
+}
+
+/** Statements of one connection, prepared once per text: it runs one at a time, so none is in use twice. */
+class Statements {
+  readonly #database: DatabaseSync
+  readonly #prepared = new Map<string, { statement: StatementSync; reads: boolean }>()
+
+  constructor(database: DatabaseSync) {
+    this.#database = database
+  }
+
+  run<Row>({ sql, parameters }: CompiledQuery): QueryResult<Row> {
+    const { statement, reads } = this.#prepare(sql)
+    const values = parameters as SQLInputValue[]
+    if (reads) return { rows: statement.all(...values) as Row[] }
+    const { changes, lastInsertRowid } = statement.run(...values)
+    return { numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid), rows: [] }
+  }
+
+  command(text: string): void {
+    this.#prepare(text).statement.run()
+  }
+
+  close(): void {
+    this.#prepared.clear()
+    this.#database.close()
+  }
+
+  #prepare(text: string): { statement: StatementSync; reads: boolean } {
+    let prepared = this.#prepared.get(text)
+    if (!prepared) {
+      const statement = this.#database.prepare(text)
+      prepared = { statement, reads: statement.columns().length > 0 }
+      if (this.#prepared.size >= STATEMENTS_KEPT) this.#prepared.clear()
+      this.#prepared.set(text, prepared)
+    }
+    return prepared
   }
 }
