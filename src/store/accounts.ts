@@ -2,6 +2,7 @@ import type { Selectable } from 'kysely'
 import type { RepositoryRole } from '../model/access.ts'
 import type { Account, Enterprise } from '../model/account.ts'
 import { isUniqueViolation, type Db } from './open.ts'
+import { prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
 
 export function decodeAccount(row: Selectable<Schema['account']>): Account {
@@ -49,9 +50,12 @@ export async function accountByLogin(db: Db, login: string): Promise<Account | u
 }
 
 export async function accountById(db: Db, id: number): Promise<Account | undefined> {
-  const row = await db.selectFrom('account').selectAll().where('id', '=', id).executeTakeFirst()
+  const [row] = await accountRows(db, { id })
   return row && decodeAccount(row)
 }
+
+/** Rows of `account` by id. */
+export const accountRows = prepared((db, { id }: { id: number }) => db.selectFrom('account').selectAll().where('id', '=', id))
 
 /** Makes a user a site administrator, or no longer one. */
 export async function accountSetSiteAdmin(db: Db, id: number, siteAdminAt: number | null, now: number): Promise<void> {

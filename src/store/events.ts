@@ -1,5 +1,8 @@
+import type { Insertable } from 'kysely'
 import type { Actor } from '../model/access.ts'
 import type { Db } from './open.ts'
+import { columns, prepared } from './prepared.ts'
+import type { Schema } from './schema.ts'
 
 export interface NewEvent {
   at: number
@@ -14,20 +17,23 @@ export interface NewEvent {
 
 /** Writes what happened, in the transaction that makes it happen: webhooks, audit and metrics read these rows. */
 export async function eventInsert(db: Db, { at, actor, kind, subject, repositoryId, payload }: NewEvent): Promise<void> {
-  await db
-    .insertInto('event')
-    .values({
-      at,
-      actorKind: actor.kind,
-      actorId: actor.kind === 'user' ? actor.userId : actor.kind === 'job' ? actor.jobId : null,
-      kind,
-      subjectKind: subject.kind,
-      subjectId: subject.id,
-      repositoryId: repositoryId ?? null,
-      payload: payload === undefined ? '{}' : JSON.stringify(payload),
-    })
-    .execute()
+  await insert(db, {
+    at,
+    actorKind: actor.kind,
+    actorId: actor.kind === 'user' ? actor.userId : actor.kind === 'job' ? actor.jobId : null,
+    kind,
+    subjectKind: subject.kind,
+    subjectId: subject.id,
+    repositoryId: repositoryId ?? null,
+    payload: payload === undefined ? '{}' : JSON.stringify(payload),
+  })
 }
+
+const insert = prepared((db, event: Insertable<Schema['event']>) =>
+  db
+    .insertInto('event')
+    .values(columns(event, ['at', 'actorKind', 'actorId', 'kind', 'subjectKind', 'subjectId', 'repositoryId', 'payload'])),
+)
 
 /** Deletes events older than `before`. */
 export async function eventsForget(db: Db, before: number): Promise<void> {

@@ -3,6 +3,7 @@ import { mayServe, type Assignment, type Job, type Line, type Server } from '../
 import { literals } from './literals.ts'
 import { isPostgres, smaller, type Db } from './open.ts'
 import { labelCounts } from './runners.ts'
+import { columns, guardedUpdate, prepared, preparedChange } from './prepared.ts'
 import type { Schema } from './schema.ts'
 
 export function decodeJob(row: Selectable<Schema['job']>): Job {
@@ -48,9 +49,11 @@ export async function jobInsert(
 }
 
 export async function jobById(db: Db, id: number): Promise<Job | undefined> {
-  const row = await db.selectFrom('job').selectAll().where('id', '=', id).executeTakeFirst()
+  const [row] = await rowsById(db, { id })
   return row && decodeJob(row)
 }
+
+const rowsById = prepared((db, { id }: { id: number }) => db.selectFrom('job').selectAll().where('id', '=', id))
 
 /** Jobs of an attempt in the order of the workflow file. */
 export async function jobsOfAttempt(db: Db, attemptId: number): Promise<Job[]> {
@@ -60,14 +63,19 @@ export async function jobsOfAttempt(db: Db, attemptId: number): Promise<Job[]> {
 
 /** The states that jobs of a run's latest attempt are in: cheaper than the jobs, where a run of hundreds ends one after the other. */
 export async function jobStatesOfRun(db: Db, runId: number): Promise<Set<Job['status']>> {
-  const rows = await db
+  const rows = await statesByRun(db, { runId })
+  return new Set(rows.map(({ status }) => status))
+}
+
+const statesByRun = prepared((db, { runId }: { runId: number }) =>
+  db
     .selectFrom('job')
     .select('status')
     .distinct()
-    .where('attemptId', '=', (eb) => eb.selectFrom('runAttempt').select('id').where('runId', '=', runId).orderBy('number', 'desc').limit(1))
-    .execute()
-  return new Set(rows.map(({ status }) => status))
-}
+    .where('attemptId', '=', (eb) =>
+      eb.selectFrom('runAttempt').select('id').where('runId', '=', runId).orderBy('number', 'desc').limit(1),
+    ),
+)
 
 /** Jobs of a run, of its latest attempt or of all; a page and the whole count. */
 export async function jobsOfRun(
@@ -93,15 +101,11 @@ export async function jobsOfRun(
 
 /** Changes a job that is still in one of the states named; undefined when it is not (another node was first). */
 export async function jobUpdate(db: Db, id: number, from: Job['status'][], change: Updateable<Schema['job']>): Promise<Job | undefined> {
-  const row = await db
-    .updateTable('job')
-    .set(change)
-    .where('id', '=', id)
-    .where('status', 'in', literals(from))
-    .returningAll()
-    .executeTakeFirst()
+  const row = await rowUpdate(db, id, from, change)
   return row && decodeJob(row)
 }
+
+const rowUpdate = guardedUpdate('job', 'status')
 
 /**
  * Puts a job in its line and makes the line if there is none. The line's row is written first: it is the lock that keeps `headQueuedAt`
@@ -146,13 +150,7 @@ export async function jobRequeue(db: Db, jobId: number): Promise<{ job: Job; lin
 
 async function lineEnsure(db: Db, line: Omit<Line, 'id'>, queuedAt: number): Promise<Line> {
   const key = JSON.stringify([line.repositoryId, line.groupName, line.labels])
-  const touched = await db
-    .updateTable('line')
-    .set({ headQueuedAt: smaller(db, 'line.headQueuedAt', queuedAt), isPublic: line.isPublic ? 1 : 0 })
-    .where('key', '=', key)
-    .where('headQueuedAt', 'is not', null)
-    .returning('id')
-    .executeTakeFirst()
+  const [touched] = await lineJoin(db, { key, queuedAt, isPublic: line.isPublic ? 1 : 0 })
   if (touched) return { ...line, id: touched.id }
 
   const counts = await labelCounts(db, line.labels)
@@ -184,6 +182,16 @@ async function lineEnsure(db: Db, line: Omit<Line, 'id'>, queuedAt: number): Pro
     .executeTakeFirstOrThrow()
   return { ...line, id: row.id }
 }
+
+/** A line that is there and has a head. */
+const lineJoin = prepared((db, { key, queuedAt, isPublic }: { key: string; queuedAt: number; isPublic: number }) =>
+  db
+    .updateTable('line')
+    .set({ headQueuedAt: smaller(db, 'line.headQueuedAt', queuedAt), isPublic })
+    .where('key', '=', key)
+    .where('headQueuedAt', 'is not', null)
+    .returning('id'),
+)
 
 async function lineTouch(db: Db, id: number, queuedAt: number): Promise<Line | undefined> {
   const row = await db
@@ -262,10 +270,16 @@ async function lineHeads(
 }
 
 async function lineTakeHead(db: Db, lineId: number): Promise<{ job: Job; isMore: boolean } | undefined> {
-  if (isPostgres(db)) await db.selectFrom('line').select('id').where('id', '=', lineId).forUpdate().execute()
-  const row = await db
+  await lineLock(db, lineId)
+  const [row] = await headTake(db, { lineId })
+  const isMore = await lineSettle(db, lineId)
+  return row && { job: decodeJob(row), isMore }
+}
+
+const headTake = prepared((db, { lineId }: { lineId: number }) =>
+  db
     .updateTable('job')
-    .set({ status: 'assigned' })
+    .set({ status: sql.lit('assigned') })
     .where('id', '=', (eb) =>
       eb
         .selectFrom('job as head')
@@ -277,15 +291,17 @@ async function lineTakeHead(db: Db, lineId: number): Promise<{ job: Job; isMore:
         .limit(1),
     )
     .where('status', '=', sql.lit('queued'))
-    .returningAll()
-    .executeTakeFirst()
-  const isMore = await lineSettle(db, lineId)
-  return row && { job: decodeJob(row), isMore }
-}
+    .returningAll(),
+)
 
 /** Writes the line's head anew after a job left it; whether there is one. `linesEmptyDelete` deletes lines without. */
 export async function lineSettle(db: Db, lineId: number): Promise<boolean> {
-  const row = await db
+  const [row] = await headSettle(db, { lineId })
+  return row !== undefined && row.headQueuedAt !== null
+}
+
+const headSettle = prepared((db, { lineId }: { lineId: number }) =>
+  db
     .updateTable('line')
     .set((eb) => ({
       headQueuedAt: eb
@@ -298,15 +314,15 @@ export async function lineSettle(db: Db, lineId: number): Promise<boolean> {
         .limit(1),
     }))
     .where('id', '=', lineId)
-    .returning('headQueuedAt')
-    .executeTakeFirst()
-  return row != null && row.headQueuedAt !== null
+    .returning('headQueuedAt'),
+)
+
+/** Locks a line on PostgreSQL before a job leaves it. */
+export async function lineLock(db: Db, lineId: number): Promise<void> {
+  if (isPostgres(db)) await lockedLine(db, { lineId })
 }
 
-/** Locks a line on PostgreSQL before a job leaves it by another way than a claim. */
-export async function lineLock(db: Db, lineId: number): Promise<void> {
-  if (isPostgres(db)) await db.selectFrom('line').select('id').where('id', '=', lineId).forUpdate().execute()
-}
+const lockedLine = prepared((db, { lineId }: { lineId: number }) => db.selectFrom('line').select('id').where('id', '=', lineId).forUpdate())
 
 /** Deletes lines that stand empty, a batch at a time. */
 export async function linesEmptyDelete(db: Db, limit: number): Promise<number> {
@@ -349,60 +365,68 @@ export async function assignmentInsert(
   db: Db,
   assignment: Pick<Assignment, 'requestId' | 'jobId' | 'runnerId' | 'sessionId' | 'planId' | 'timelineId' | 'jobGuid' | 'givenAt'>,
 ): Promise<Assignment | undefined> {
-  return db
+  const [row] = await assignmentRow(db, assignment)
+  return row
+}
+
+const assignmentRow = prepared((db, given: Parameters<typeof assignmentInsert>[1]) =>
+  db
     .insertInto('assignment')
     .values({
-      ...assignment,
-      state: 'given',
+      ...columns(given, ['requestId', 'jobId', 'runnerId', 'sessionId', 'planId', 'timelineId', 'jobGuid', 'givenAt']),
+      state: sql.lit('given'),
       acquiredAt: null,
       renewedAt: null,
-      lastSignAt: assignment.givenAt,
+      lastSignAt: given.givenAt,
       cancelSentAt: null,
       completedAt: null,
     })
     .onConflict((c) => c.doNothing())
-    .returningAll()
-    .executeTakeFirst()
-}
+    .returningAll(),
+)
 
 export async function assignmentById(db: Db, id: number): Promise<Assignment | undefined> {
-  return db.selectFrom('assignment').selectAll().where('id', '=', id).executeTakeFirst()
+  const [row] = await assignmentsById(db, { id })
+  return row
 }
 
+const assignmentsById = prepared((db, { id }: { id: number }) => db.selectFrom('assignment').selectAll().where('id', '=', id))
+
 export async function assignmentByRequest(db: Db, requestId: string): Promise<Assignment | undefined> {
-  return db.selectFrom('assignment').selectAll().where('requestId', '=', requestId).executeTakeFirst()
+  const [row] = await assignmentsByRequest(db, { requestId })
+  return row
 }
+
+const assignmentsByRequest = prepared((db, { requestId }: { requestId: string }) =>
+  db.selectFrom('assignment').selectAll().where('requestId', '=', requestId),
+)
 
 /** The runner's one unfinished assignment. */
 export async function assignmentOfRunner(db: Db, runnerId: number): Promise<Assignment | undefined> {
-  return db
-    .selectFrom('assignment')
-    .selectAll()
-    .where('runnerId', '=', runnerId)
-    .where('state', 'in', literals(UNFINISHED))
-    .executeTakeFirst()
+  const [row] = await assignmentsOfRunner(db, { runnerId })
+  return row
 }
 
+const assignmentsOfRunner = prepared((db, { runnerId }: { runnerId: number }) =>
+  db.selectFrom('assignment').selectAll().where('runnerId', '=', runnerId).where('state', 'in', literals(UNFINISHED)),
+)
+
 /** Changes an assignment that is still in one of the states named; undefined when it is not. */
-export async function assignmentUpdate(
+export const assignmentUpdate: (
   db: Db,
   id: number,
   from: readonly Assignment['state'][],
   change: Updateable<Schema['assignment']>,
-): Promise<Assignment | undefined> {
-  return db
-    .updateTable('assignment')
-    .set(change)
-    .where('id', '=', id)
-    .where('state', 'in', literals(from))
-    .returningAll()
-    .executeTakeFirst()
-}
+) => Promise<Assignment | undefined> = guardedUpdate('assignment', 'state')
 
 /** A sign of life: the lease moves. */
 export async function assignmentSign(db: Db, id: number, now: number): Promise<void> {
-  await db.updateTable('assignment').set({ lastSignAt: now }).where('id', '=', id).where('lastSignAt', '<', now).execute()
+  await leaseMove(db, { id, now })
 }
+
+const leaseMove = preparedChange((db, { id, now }: { id: number; now: number }) =>
+  db.updateTable('assignment').set({ lastSignAt: now }).where('id', '=', id).where('lastSignAt', '<', now),
+)
 
 /** Unfinished assignments that gave no sign since `before`, or were given and not acquired since `givenBefore`. */
 export async function assignmentsSilent(db: Db, before: number, givenBefore: number, limit: number): Promise<Assignment[]> {

@@ -1,14 +1,18 @@
+import { sql } from 'kysely'
 import type { Annotation, Step } from '../model/job.ts'
 import type { Db } from './open.ts'
+import { columns, prepared, preparedChange } from './prepared.ts'
 
 /** The steps that a runner reported of a job; with `atLeast`, an older report never replaces a newer one. */
 export async function stepReportGet(
   db: Db,
   jobId: number,
 ): Promise<{ assignmentId: number; changeOrder: number; steps: Step[] } | undefined> {
-  const row = await db.selectFrom('stepReport').selectAll().where('jobId', '=', jobId).executeTakeFirst()
+  const [row] = await reportOfJob(db, { jobId })
   return row && { assignmentId: row.assignmentId, changeOrder: row.changeOrder, steps: JSON.parse(row.steps) as Step[] }
 }
+
+const reportOfJob = prepared((db, { jobId }: { jobId: number }) => db.selectFrom('stepReport').selectAll().where('jobId', '=', jobId))
 
 export async function stepReportsGet(db: Db, jobIds: number[]): Promise<Map<number, Step[]>> {
   if (jobIds.length === 0) return new Map()
@@ -20,20 +24,23 @@ export async function stepReportSet(
   db: Db,
   report: { jobId: number; assignmentId: number; changeOrder: number; steps: Step[] },
 ): Promise<void> {
-  const row = { ...report, steps: JSON.stringify(report.steps) }
-  await db
-    .insertInto('stepReport')
-    .values(row)
-    .onConflict((c) => c.column('jobId').doUpdateSet(row))
-    .execute()
+  await reportSet(db, { ...report, steps: JSON.stringify(report.steps) })
 }
+
+const reportSet = prepared((db, report: { jobId: number; assignmentId: number; changeOrder: number; steps: string }) => {
+  const row = columns(report, ['assignmentId', 'changeOrder', 'steps'])
+  return db
+    .insertInto('stepReport')
+    .values({ jobId: report.jobId, ...row })
+    .onConflict((c) => c.column('jobId').doUpdateSet(row))
+})
 
 export async function stepReportDelete(db: Db, jobId: number): Promise<void> {
   await db.deleteFrom('stepReport').where('jobId', '=', jobId).execute()
 }
 
 export async function annotationsSet(db: Db, jobId: number, annotations: Annotation[]): Promise<void> {
-  await db.deleteFrom('annotation').where('jobId', '=', jobId).execute()
+  await annotationsDelete(db, { jobId })
   if (annotations.length === 0) return
   // PostgreSQL takes 65,535 parameters a statement, SQLite 32,766.
   for (let i = 0; i < annotations.length; i += 500) {
@@ -43,6 +50,8 @@ export async function annotationsSet(db: Db, jobId: number, annotations: Annotat
       .execute()
   }
 }
+
+const annotationsDelete = prepared((db, { jobId }: { jobId: number }) => db.deleteFrom('annotation').where('jobId', '=', jobId))
 
 export async function annotationsOfJob(
   db: Db,
@@ -103,12 +112,16 @@ export interface LogRow {
 
 /** The log object is whole. */
 export async function logSet(db: Db, log: LogRow): Promise<void> {
-  await db
-    .insertInto('log')
-    .values(log)
-    .onConflict((c) => c.columns(['jobId', 'stepId']).doUpdateSet(log))
-    .execute()
+  await logRowSet(db, log)
 }
+
+const logRowSet = prepared((db, log: LogRow) => {
+  const row = columns(log, ['assignmentId', 'blobKey', 'lineCount', 'missingLines', 'uploadedAt'])
+  return db
+    .insertInto('log')
+    .values({ jobId: log.jobId, stepId: log.stepId, ...row })
+    .onConflict((c) => c.columns(['jobId', 'stepId']).doUpdateSet(row))
+})
 
 export async function logGet(db: Db, jobId: number, stepId: string): Promise<LogRow | undefined> {
   return db.selectFrom('log').selectAll().where('jobId', '=', jobId).where('stepId', '=', stepId).executeTakeFirst()
@@ -196,8 +209,11 @@ export interface BlobRow {
 }
 
 export async function blobGet(db: Db, key: string): Promise<BlobRow | undefined> {
-  return db.selectFrom('blob').selectAll().where('key', '=', key).executeTakeFirst()
+  const [row] = await blobsByKey(db, { key })
+  return row
 }
+
+const blobsByKey = prepared((db, { key }: { key: string }) => db.selectFrom('blob').selectAll().where('key', '=', key))
 
 /** False when there is one of that key. */
 export async function blobInsert(db: Db, blob: BlobRow): Promise<boolean> {
@@ -209,14 +225,18 @@ export async function blobInsert(db: Db, blob: BlobRow): Promise<boolean> {
   return (result.numInsertedOrUpdatedRows ?? 0n) > 0n
 }
 
-/** Writes what is known of an object that was put whole, over what an earlier put of it left. */
-export async function blobPut(db: Db, blob: BlobRow): Promise<void> {
-  await db
-    .insertInto('blob')
-    .values(blob)
-    .onConflict((c) => c.column('key').doUpdateSet(blob))
-    .execute()
+/** Writes what is known of an object that was put whole, over what an earlier put of it left. False when there is an append object. */
+export async function blobPut(db: Db, blob: BlobRow): Promise<boolean> {
+  return (await blobRowPut(db, blob)) > 0
 }
+
+const blobRowPut = preparedChange((db, blob: BlobRow) => {
+  const row = columns(blob, ['kind', 'size', 'lines', 'blocks', 'sealedAt', 'contentType', 'createdAt'])
+  return db
+    .insertInto('blob')
+    .values({ key: blob.key, ...row })
+    .onConflict((c) => c.column('key').doUpdateSet(row).where('blob.kind', '=', sql.lit('block')))
+})
 
 /** Makes one object of the blocks; false when there are more than the caller knows, or it is done already. Call it in a transaction. */
 export async function blobSeal(

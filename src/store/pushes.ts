@@ -1,6 +1,7 @@
 import { sql, type Selectable } from 'kysely'
 import type { Push, RefUpdate } from '../model/push.ts'
 import type { Db } from './open.ts'
+import { guardedUpdate } from './prepared.ts'
 import type { Schema } from './schema.ts'
 
 function decodePush({ updates, ...row }: Selectable<Schema['push']>): Push {
@@ -37,14 +38,10 @@ export async function pushConfirm(db: Db, id: number, updates: RefUpdate[]): Pro
 
 /** Ends a received push; false when another was first. */
 export async function pushSettle(db: Db, id: number, state: 'settled' | 'refused', now: number): Promise<boolean> {
-  const result = await db
-    .updateTable('push')
-    .set({ state, settledAt: now })
-    .where('id', '=', id)
-    .where('state', '=', sql.lit('received'))
-    .executeTakeFirst()
-  return result.numUpdatedRows > 0n
+  return (await rowUpdate(db, id, ['received'], { state, settledAt: now })) !== undefined
 }
+
+const rowUpdate = guardedUpdate('push', 'state')
 
 /** Pushes that were received before an instant and not ended, oldest first. */
 export async function pushesReceivedBefore(db: Db, before: number, limit: number): Promise<Push[]> {

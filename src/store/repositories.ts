@@ -1,8 +1,9 @@
 import type { Selectable } from 'kysely'
 import type { Repository } from '../model/account.ts'
-import { decodeAccount } from './accounts.ts'
+import { accountRows, decodeAccount } from './accounts.ts'
 import { literals } from './literals.ts'
 import type { Db } from './open.ts'
+import { prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
 
 type Row = Selectable<Schema['repository']>
@@ -53,11 +54,12 @@ export async function repositoryByName(db: Db, owner: string, name: string): Pro
 }
 
 export async function repositoryById(db: Db, id: number): Promise<Repository | undefined> {
-  const row = await db.selectFrom('repository').selectAll().where('id', '=', id).executeTakeFirst()
-  if (!row) return undefined
-  const owner = await db.selectFrom('account').selectAll().where('id', '=', row.ownerId).executeTakeFirstOrThrow()
-  return decodeRepository(row, owner)
+  const [row] = await rowsById(db, { id })
+  const [owner] = row ? await accountRows(db, { id: row.ownerId }) : []
+  return row && owner && decodeRepository(row, owner)
 }
+
+const rowsById = prepared((db, { id }: { id: number }) => db.selectFrom('repository').selectAll().where('id', '=', id))
 
 /** Changes what is given. Undefined when the new name is taken. */
 export async function repositoryUpdate(

@@ -75,18 +75,18 @@ function runnersWith(db: Db) {
     ])
 }
 
-const rowsById = prepared((db, id) => runnersWith(db).where('runner.id', '=', id).where('runner.deletedAt', 'is', null))
+const rowsById = prepared((db, { id }: { id: number }) => runnersWith(db).where('runner.id', '=', id).where('runner.deletedAt', 'is', null))
 
 export async function runnerById(db: Db, id: number): Promise<Runner | undefined> {
-  const [row] = await rowsById(db, id)
+  const [row] = await rowsById(db, { id })
   return row && decodeRunner(row)
 }
 
-const rowsByClientId = prepared((db, clientId) => runnersWith(db).where('runner.clientId', '=', clientId))
+const rowsByClientId = prepared((db, { clientId }: { clientId: string }) => runnersWith(db).where('runner.clientId', '=', clientId))
 
 /** By OAuth client id; also a deleted one, so that it can be told. */
 export async function runnerByClientId(db: Db, clientId: string): Promise<Runner | undefined> {
-  const [row] = await rowsByClientId(db, clientId)
+  const [row] = await rowsByClientId(db, { clientId })
   return row && decodeRunner(row)
 }
 

@@ -3,6 +3,7 @@ import type { HeadCommit, Run, Workflow } from '../model/job.ts'
 import type { WorkflowPlan } from '../model/workflow/plan.ts'
 import { literals } from './literals.ts'
 import type { Db } from './open.ts'
+import { guardedUpdate, prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
 
 function decodeRun(row: Selectable<Schema['run']>): Run {
@@ -124,9 +125,11 @@ export async function runInsert(db: Db, run: NewRun): Promise<Run | undefined> {
 }
 
 export async function runById(db: Db, id: number): Promise<Run | undefined> {
-  const row = await db.selectFrom('run').selectAll().where('id', '=', id).executeTakeFirst()
+  const [row] = await rowsById(db, { id })
   return row && decodeRun(row)
 }
+
+const rowsById = prepared((db, { id }: { id: number }) => db.selectFrom('run').selectAll().where('id', '=', id))
 
 /** Changes a run in one of the states named; undefined when it is in none. */
 export async function runUpdate(
@@ -135,15 +138,11 @@ export async function runUpdate(
   from: Run['status'][],
   change: Partial<Pick<Run, 'status' | 'conclusion' | 'problem'>> & { updatedAt: number },
 ): Promise<Run | undefined> {
-  const row = await db
-    .updateTable('run')
-    .set(change)
-    .where('id', '=', id)
-    .where('status', 'in', literals(from))
-    .returningAll()
-    .executeTakeFirst()
+  const row = await rowUpdate(db, id, from, change)
   return row && decodeRun(row)
 }
+
+const rowUpdate = guardedUpdate('run', 'status')
 
 export interface RunFilter {
   workflowId?: number | undefined
@@ -240,9 +239,11 @@ export async function attemptCancel(db: Db, id: number, now: number): Promise<bo
 }
 
 export async function attemptIsCancelled(db: Db, id: number): Promise<boolean> {
-  const row = await db.selectFrom('runAttempt').select('cancelledAt').where('id', '=', id).executeTakeFirst()
-  return row != null && row.cancelledAt !== null
+  const [row] = await cancelById(db, { id })
+  return row !== undefined && row.cancelledAt !== null
 }
+
+const cancelById = prepared((db, { id }: { id: number }) => db.selectFrom('runAttempt').select('cancelledAt').where('id', '=', id))
 
 export async function attemptComplete(db: Db, id: number, now: number): Promise<void> {
   await db.updateTable('runAttempt').set({ completedAt: now }).where('id', '=', id).execute()

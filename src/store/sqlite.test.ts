@@ -66,6 +66,18 @@ test('a transaction that fails takes back what it did and nothing of the others'
   expect(t.committed()).toEqual(['a', 'd'])
 })
 
+test('who loses to a transaction that is not committed yet reads what it did when it looks again', async () => {
+  await using t = await startDatabase()
+  const winner = t.db.transaction().execute((tx) => t.insert('a', tx))
+  await expect(t.insert('a')).rejects.toThrow('UNIQUE')
+  expect(await t.db.selectFrom('item').select('name').execute()).toHaveLength(1)
+  await winner
+  const second = t.db.transaction().execute((tx) => t.insert('b', tx))
+  await expect(t.db.transaction().execute((tx) => t.insert('b', tx))).rejects.toThrow('UNIQUE')
+  expect(await t.db.selectFrom('item').select('name').execute()).toHaveLength(2)
+  await second
+})
+
 test('a query beside an open transaction reads what is committed, one within it what it wrote', async () => {
   await using t = await startDatabase()
   await t.insert('a')

@@ -68,8 +68,8 @@ class SqliteDriver implements Driver {
     return connection.commit()
   }
 
-  async rollbackTransaction(connection: SqliteConnection): Promise<void> {
-    connection.rollback()
+  rollbackTransaction(connection: SqliteConnection): Promise<void> {
+    return connection.rollback()
   }
 
   async releaseConnection(): Promise<void> {}
@@ -99,7 +99,7 @@ class SqliteConnection implements DatabaseConnection {
       // A statement that fails takes back what it did itself.
       result = this.#writer.run(query)
     } catch (error) {
-      this.#writer.leave()
+      await this.#writer.leaveUndone()
       throw error
     }
     await this.#writer.leaveWithCommit()
@@ -122,18 +122,18 @@ class SqliteConnection implements DatabaseConnection {
     try {
       this.#writer.command('release one')
     } catch (error) {
-      this.#writer.leave()
+      await this.#writer.leaveUndone()
       throw error
     }
     await this.#writer.leaveWithCommit()
   }
 
   /** Kysely calls this also after a commit that failed: then there is nothing left to undo. */
-  rollback(): void {
+  async rollback(): Promise<void> {
     if (!this.#isInTransaction) return
     this.#isInTransaction = false
     this.#writer.undo()
-    this.#writer.leave()
+    await this.#writer.leaveUndone()
   }
 }
 
@@ -158,7 +158,7 @@ class Writer {
     try {
       this.command('begin immediate')
     } catch (error) {
-      this.leave()
+      this.#leave()
       throw error
     }
   }
@@ -186,8 +186,7 @@ class Writer {
     this.command('release one')
   }
 
-  /** Lets the next in; what was done since `enter` must have been undone. */
-  leave(): void {
+  #leave(): void {
     this.#flush ??= setImmediate(() => this.#commit())
     const next = this.#waiting.shift()
     this.#isTaken = next !== undefined
@@ -198,16 +197,25 @@ class Writer {
   leaveWithCommit(): Promise<void> {
     const committed = Promise.withResolvers<void>()
     this.#left.push(committed)
-    this.leave()
+    this.#leave()
     return committed.promise
+  }
+
+  /**
+   * Lets the next in; what was done since `enter` must have been undone. Resolves after the commit, too: who lost to another transaction
+   * reads what that one did when it looks again, and does not turn in circles until the end of this turn of the event loop.
+   */
+  async leaveUndone(): Promise<void> {
+    await this.leaveWithCommit().catch(() => {})
   }
 
   /** Once in each turn of the event loop in which somebody left. Whoever is inside still comes to leave, and is asked then. */
   #commit(): void {
     this.#flush = undefined
-    if (this.#isTaken || !this.#database.isTransaction) return
+    if (this.#isTaken) return
     try {
-      this.command('commit')
+      // Where SQLite undid everything, those who are left have undone what they did, and only wait for their turn to look again.
+      if (this.#database.isTransaction) this.command('commit')
     } catch (error) {
       if (this.#database.isTransaction) this.command('rollback')
       this.#reject(error)

@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { ScopeKind, ScopeRef } from '../model/access.ts'
 import type { Db } from './open.ts'
+import { columns, prepared, preparedChange } from './prepared.ts'
 
 export interface TokenRow {
   id: number
@@ -15,20 +16,22 @@ export interface TokenRow {
 
 /** Stores a token by its hash. */
 export async function tokenInsert(db: Db, token: Omit<TokenRow, 'id'> & { hash: string }): Promise<number | undefined> {
-  const row = await db
+  const [row] = await rowInsert(db, { ...token, scopes: JSON.stringify(token.scopes) })
+  return row?.id
+}
+
+const rowInsert = prepared((db, token: Omit<TokenRow, 'id' | 'scopes'> & { hash: string; scopes: string }) =>
+  db
     .insertInto('token')
     .values({
-      ...token,
-      scopes: JSON.stringify(token.scopes),
+      ...columns(token, ['kind', 'userId', 'assignmentId', 'name', 'scopes', 'expiresAt', 'createdAt', 'hash']),
       permissions: null,
       repositories: null,
       lastUsedAt: null,
     })
     .onConflict((c) => c.column('hash').doNothing())
-    .returning('id')
-    .executeTakeFirst()
-  return row?.id
-}
+    .returning('id'),
+)
 
 export interface SignedInToken extends TokenRow {
   login: string | null
@@ -38,17 +41,20 @@ export interface SignedInToken extends TokenRow {
 
 /** The token with this hash, with its user; expiry is the caller's to check. */
 export async function tokenByHash(db: Db, hash: string): Promise<SignedInToken | undefined> {
-  const row = await db
-    .selectFrom('token')
-    .leftJoin('account', 'account.id', 'token.userId')
-    .select(['token.id', 'token.kind', 'userId', 'assignmentId', 'token.name', 'scopes', 'expiresAt', 'token.createdAt'])
-    .select(['account.login', 'account.siteAdminAt', 'account.suspendedAt'])
-    .where('hash', '=', hash)
-    .executeTakeFirst()
+  const [row] = await rowsByHash(db, { hash })
   if (!row) return undefined
   const { siteAdminAt, suspendedAt, scopes, ...rest } = row
   return { ...rest, scopes: JSON.parse(scopes) as string[], siteAdmin: siteAdminAt !== null, suspended: suspendedAt !== null }
 }
+
+const rowsByHash = prepared((db, { hash }: { hash: string }) =>
+  db
+    .selectFrom('token')
+    .leftJoin('account', 'account.id', 'token.userId')
+    .select(['token.id', 'token.kind', 'userId', 'assignmentId', 'token.name', 'scopes', 'expiresAt', 'token.createdAt'])
+    .select(['account.login', 'account.siteAdminAt', 'account.suspendedAt'])
+    .where('hash', '=', hash),
+)
 
 /**
  * Makes the one impersonation token of a user, or gives the one that is there a new text and new scopes. That there is one at most is a
@@ -108,8 +114,12 @@ export async function tokenDelete(db: Db, where: { userId: number; kind?: TokenR
 
 /** The job's `GITHUB_TOKEN` is gone with the job. */
 export async function tokenDeleteOfAssignment(db: Db, assignmentId: number): Promise<void> {
-  await db.deleteFrom('token').where('assignmentId', '=', assignmentId).execute()
+  await rowsDelete(db, { assignmentId })
 }
+
+const rowsDelete = prepared((db, { assignmentId }: { assignmentId: number }) =>
+  db.deleteFrom('token').where('assignmentId', '=', assignmentId),
+)
 
 /** Replaces the administrator's token by the one that the configuration names. */
 export async function tokenSetAdmin(db: Db, userId: number, hash: string, scopes: string[], now: number): Promise<void> {
@@ -148,13 +158,15 @@ export async function registrationTokenByHash(
 
 /** False when this assertion was spent before. */
 export async function assertionSpend(db: Db, clientId: string, jti: string, expiresAt: number): Promise<boolean> {
-  const result = await db
-    .insertInto('spentAssertion')
-    .values({ clientId, jti, expiresAt })
-    .onConflict((c) => c.columns(['clientId', 'jti']).doNothing())
-    .executeTakeFirst()
-  return (result.numInsertedOrUpdatedRows ?? 0n) > 0n
+  return (await spend(db, { clientId, jti, expiresAt })) > 0
 }
+
+const spend = preparedChange((db, assertion: { clientId: string; jti: string; expiresAt: number }) =>
+  db
+    .insertInto('spentAssertion')
+    .values(columns(assertion, ['clientId', 'jti', 'expiresAt']))
+    .onConflict((c) => c.columns(['clientId', 'jti']).doNothing()),
+)
 
 /** Deletes what has expired. */
 export async function expiredDelete(db: Db, now: number): Promise<void> {

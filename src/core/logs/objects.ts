@@ -23,7 +23,7 @@ export async function putObject(deps: ObjectDeps, key: string, body: Readable, c
   const text = new TextCleaner()
   const size = await deps.blobs.put(key, through(body, text))
   const at = deps.now()
-  await blobPut(deps.db, {
+  const put = await blobPut(deps.db, {
     key,
     kind: 'block',
     size,
@@ -33,6 +33,7 @@ export async function putObject(deps: ObjectDeps, key: string, body: Readable, c
     contentType: contentType ?? null,
     createdAt: at,
   })
+  if (!put) throw conflict('The object is there in another form')
 }
 
 /** Makes an object that is appended to. One that is there already is fine, when nothing was sealed. */
