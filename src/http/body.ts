@@ -16,19 +16,21 @@ export function useAnyJson(room: App, { nul = 'refused' }: { nul?: 'refused' | '
     }
   })
   // Nothing is an empty object to a route that reads a body: what it misses is then named, key by key.
-  room.addHook('preValidation', async (request) => {
+  room.addHook('preValidation', (request, _reply, done) => {
     request.body ??= request.routeOptions.schema?.body === undefined ? undefined : {}
+    done()
   })
 }
 
 const NESTING_LIMIT = 100
+const UTF8 = new TextDecoder('utf-8', { fatal: true })
 
 /** @throws AppError malformed, in GitHub's words */
 export function parseJson(body: Buffer, nul: 'refused' | 'removed' = 'refused'): unknown {
   if (body.length === 0) return undefined
   let text: string
   try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(body)
+    text = UTF8.decode(body)
   } catch (error) {
     throw new AppError('malformed', 'Problems parsing JSON', { cause: error })
   }

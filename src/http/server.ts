@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { createServer as createHttpServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
@@ -76,13 +76,14 @@ export function createServer(options: ServerOptions): HttpServer {
   app.setSerializerCompiler(({ schema }) =>
     options.strictAnswers ? strictSerializer(schema as object) : (answer) => JSON.stringify(answer),
   )
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('X-GitHub-Request-Id', request.id)
+    done()
   })
   // After every room's sign-in, so that the room can answer.
-  app.addHook('preValidation', async ({ params }) => {
+  app.addHook('preValidation', ({ params }, _reply, done) => {
     const isReadable = Object.values(params as Record<string, unknown>).every((value) => typeof value !== 'string' || !value.includes('\0'))
-    if (!isReadable) throw new AppError('not_found', 'Not Found')
+    done(isReadable ? undefined : new AppError('not_found', 'Not Found'))
   })
   // Where a room has no form of its own, and for what fails before a room is found.
   app.setErrorHandler(async (error: Error, request, reply) => {
@@ -105,8 +106,8 @@ export function createServer(options: ServerOptions): HttpServer {
 
 /** Five hex groups with colons, as clients print in errors (rest-api.md 3.9). */
 function newRequestId(): string {
-  const hex = randomBytes(16).toString('hex').toUpperCase()
-  return `${hex.slice(0, 4)}:${hex.slice(4, 10)}:${hex.slice(10, 17)}:${hex.slice(17, 24)}:${hex.slice(24)}`
+  const hex = randomUUID().toUpperCase()
+  return `${hex.slice(0, 4)}:${hex.slice(4, 8)}${hex.slice(9, 11)}:${hex.slice(11, 13)}${hex.slice(15, 18)}${hex.slice(20, 22)}:${hex.slice(24, 31)}:${hex.slice(31)}`
 }
 
 /** REST is at `/api/v3` of every host, and at the root of hosts that begin with `api.` (rest-api.md 3.1). */

@@ -213,25 +213,33 @@ export async function blobGet(db: Db, key: string): Promise<BlobRow | undefined>
   return row
 }
 
-const blobsByKey = prepared((db, { key }: { key: string }) => db.selectFrom('blob').selectAll().where('key', '=', key))
+const BLOB_COLUMNS = ['key', 'kind', 'size', 'lines', 'blocks', 'sealedAt', 'contentType', 'createdAt'] as const
+
+const blobsByKey = prepared((db, { key }: { key: string }) => db.selectFrom('blob').select(BLOB_COLUMNS).where('key', '=', key))
+
+/** The bytes of a small object; undefined where the blob store has them. */
+export async function blobContent(db: Db, key: string): Promise<Buffer | undefined> {
+  const row = await db.selectFrom('blob').select('content').where('key', '=', key).executeTakeFirst()
+  return row?.content == null ? undefined : Buffer.from(row.content)
+}
 
 /** False when there is one of that key. */
 export async function blobInsert(db: Db, blob: BlobRow): Promise<boolean> {
   const result = await db
     .insertInto('blob')
-    .values(blob)
+    .values({ ...blob, content: null })
     .onConflict((c) => c.doNothing())
     .executeTakeFirst()
   return (result.numInsertedOrUpdatedRows ?? 0n) > 0n
 }
 
 /** Writes what is known of an object that was put whole, over what an earlier put of it left. False when there is an append object. */
-export async function blobPut(db: Db, blob: BlobRow): Promise<boolean> {
+export async function blobPut(db: Db, blob: BlobRow & { content: Buffer | null }): Promise<boolean> {
   return (await blobRowPut(db, blob)) > 0
 }
 
-const blobRowPut = preparedChange((db, blob: BlobRow) => {
-  const row = columns(blob, ['kind', 'size', 'lines', 'blocks', 'sealedAt', 'contentType', 'createdAt'])
+const blobRowPut = preparedChange((db, blob: BlobRow & { content: Buffer | null }) => {
+  const row = columns(blob, ['kind', 'size', 'lines', 'blocks', 'sealedAt', 'contentType', 'createdAt', 'content'])
   return db
     .insertInto('blob')
     .values({ key: blob.key, ...row })

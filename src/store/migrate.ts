@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { MigrationTools } from './migrations/columns.ts'
 import * as firstSchema from './migrations/0001-first-schema.ts'
+import * as smallObjects from './migrations/0002-small-objects.ts'
 import { isPostgres, type Db } from './open.ts'
 
 interface Migration {
@@ -11,7 +12,10 @@ interface Migration {
 }
 
 /** Every migration, in order, forward only. A landed one is never edited. */
-const migrations: Migration[] = [{ name: '0001-first-schema', breaking: true, up: firstSchema.up }]
+const migrations: Migration[] = [
+  { name: '0001-first-schema', breaking: true, up: firstSchema.up },
+  { name: '0002-small-objects', breaking: true, up: smallObjects.up },
+]
 
 /** Any fixed number: nodes that start together wait for each other on it. */
 const MIGRATION_LOCK = 4_771_230

@@ -1,4 +1,4 @@
-import type { Selectable } from 'kysely'
+import { sql, type Selectable } from 'kysely'
 import type { HeadCommit, Run, Workflow } from '../model/job.ts'
 import type { WorkflowPlan } from '../model/workflow/plan.ts'
 import { literals } from './literals.ts'
@@ -209,16 +209,46 @@ export async function attemptInsert(
 
 /** The latest attempt of a run, or the one of that number. */
 export async function attemptOfRun(db: Db, runId: number, number?: number): Promise<Attempt | undefined> {
-  const row = await db
-    .selectFrom('runAttempt')
-    .selectAll()
-    .where('runId', '=', runId)
-    .$if(number !== undefined, (query) => query.where('number', '=', number ?? 0))
-    .orderBy('number', 'desc')
-    .limit(1)
-    .executeTakeFirst()
-  return row && { ...row, plan: row.plan === null ? null : (JSON.parse(row.plan) as WorkflowPlan) }
+  const [row] = number === undefined ? await latestAttempt(db, { runId }) : await numberedAttempt(db, { runId, number })
+  return row && { ...row, plan: row.hasPlan === 1 ? await planOf(db, row.id) : null }
 }
+
+const attempts = (db: Db, runId: number) =>
+  db
+    .selectFrom('runAttempt')
+    .select(['id', 'runId', 'number', 'cancelledAt', 'createdAt', 'completedAt'])
+    .select((eb) => eb.case().when('plan', 'is', null).then(sql.lit(0)).else(sql.lit(1)).end().as('hasPlan'))
+    .where('runId', '=', runId)
+const latestAttempt = prepared((db, { runId }: { runId: number }) => attempts(db, runId).orderBy('number', 'desc').limit(1))
+const numberedAttempt = prepared((db, { runId, number }: { runId: number; number: number }) =>
+  attempts(db, runId).where('number', '=', number),
+)
+
+/**
+ * Plans read last, by database: one does not change, and each job of its run asks for it. They may be of megabytes, so it is the length of
+ * their texts that is bounded.
+ */
+const PLANS_LENGTH = 4 * 1024 * 1024
+const plansOf = new WeakMap<object, { byAttempt: Map<number, WorkflowPlan>; length: number }>()
+
+async function planOf(db: Db, attemptId: number): Promise<WorkflowPlan | null> {
+  const { adapter } = db.getExecutor()
+  let plans = plansOf.get(adapter)
+  if (!plans) plansOf.set(adapter, (plans = { byAttempt: new Map(), length: 0 }))
+  const known = plans.byAttempt.get(attemptId)
+  if (known) return known
+  const [row] = await planTexts(db, { attemptId })
+  if (!row || row.plan === null) return null
+  const plan = JSON.parse(row.plan) as WorkflowPlan
+  if (plans.length + row.plan.length > PLANS_LENGTH) Object.assign(plans, { byAttempt: new Map(), length: 0 })
+  plans.byAttempt.set(attemptId, plan)
+  plans.length += row.plan.length
+  return plan
+}
+
+const planTexts = prepared((db, { attemptId }: { attemptId: number }) =>
+  db.selectFrom('runAttempt').select('plan').where('id', '=', attemptId),
+)
 
 /** The ids of attempts of runs, for lists that do not need the plans. */
 export async function attemptIds(db: Db, runIds: number[]): Promise<Map<number, number>> {

@@ -246,6 +246,8 @@ export interface Schema {
     sealedAt: number | null
     contentType: string | null
     createdAt: number
+    /** The bytes of a small object; null where the blob store has them. */
+    content: Uint8Array | null
   }
   blobBlock: { blobKey: string; number: number; requestId: string; part: string; size: number; lines: number }
 

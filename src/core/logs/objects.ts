@@ -1,13 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import { finished, Transform, type Readable, type TransformCallback } from 'node:stream'
 import { AppError } from '../../model/errors.ts'
-import { blobBlockInsert, blobBlocks, blobGet, blobInsert, blobPut, blobSeal } from '../../store/logs.ts'
+import { blobBlockInsert, blobBlocks, blobContent, blobGet, blobInsert, blobPut, blobSeal } from '../../store/logs.ts'
 import type { Deps } from '../deps.ts'
 
 type ObjectDeps = Pick<Deps, 'db' | 'now' | 'blobs'>
 
 /** Below this share of free disk new uploads are refused for now (architecture 1.9). */
 export const MIN_FREE_SHARE = 0.05
+
+/** Objects of at most this many bytes are kept in their row: a file takes a whole block of the disk as well, and four calls (docs/adr/0007). */
+const SMALL_OBJECT = 4096
 
 /** An append to an object that is sealed, or another form than it has. */
 const conflict = (message: string) => new AppError('conflict', message)
@@ -16,12 +19,21 @@ async function requireSpace({ blobs }: ObjectDeps): Promise<void> {
   if ((await blobs.freeShare()) < MIN_FREE_SHARE) throw new AppError('unavailable', 'The disk is nearly full')
 }
 
-/** Writes a whole object at once. A repeat of the same upload is fine: the answer to the first may have been lost. */
-export async function putObject(deps: ObjectDeps, key: string, body: Readable, contentType: string | undefined): Promise<void> {
+/**
+ * Writes a whole object at once; `length` is that of the body, where it is known ahead. A repeat of the same upload is fine: the answer to
+ * the first may have been lost.
+ */
+export async function putObject(
+  deps: ObjectDeps,
+  key: string,
+  body: Readable,
+  { contentType, length }: { contentType: string | undefined; length: number | undefined },
+): Promise<void> {
   if ((await blobGet(deps.db, key))?.kind === 'append') throw conflict('The object is there in another form')
   await requireSpace(deps)
   const text = new TextCleaner()
-  const size = await deps.blobs.put(key, through(body, text))
+  const content = length !== undefined && length <= SMALL_OBJECT ? text.clean(await readAll(body)) : null
+  const size = content === null ? await deps.blobs.put(key, through(body, text)) : content.length
   const at = deps.now()
   const put = await blobPut(deps.db, {
     key,
@@ -32,6 +44,7 @@ export async function putObject(deps: ObjectDeps, key: string, body: Readable, c
     sealedAt: at,
     contentType: contentType ?? null,
     createdAt: at,
+    content,
   })
   if (!put) throw conflict('The object is there in another form')
 }
@@ -129,6 +142,11 @@ export async function readObject(
   const blob = await blobGet(db, key)
   if (!blob) return undefined
   const isWhole = blob.kind === 'block' || blob.sealedAt !== null
+  const content = blob.kind === 'block' ? await blobContent(db, key) : undefined
+  if (content) {
+    const bytes = range ? content.subarray(range.start, range.end + 1) : content
+    return { size: blob.size, contentType: blob.contentType, sealed: true, open: () => once(bytes) }
+  }
   const parts = isWhole ? [key] : await partsOf(db, key)
   for (const part of parts) if ((await blobs.size(part)) === undefined) return undefined
   async function* open() {
@@ -138,6 +156,16 @@ export async function readObject(
     }
   }
   return { size: blob.size, contentType: blob.contentType, sealed: isWhole, open }
+}
+
+async function* once(bytes: Buffer): AsyncIterable<Buffer> {
+  yield bytes
+}
+
+async function readAll(body: Readable): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of body as AsyncIterable<Buffer>) chunks.push(chunk)
+  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
 }
 
 /**
@@ -163,6 +191,11 @@ function through(body: Readable, transform: Transform): Transform {
 class TextCleaner extends Transform {
   lines = 0
   #head: Buffer | undefined = Buffer.alloc(0)
+
+  /** A text that is there whole. */
+  clean(bytes: Buffer): Buffer {
+    return this.#counted(stripMark(bytes))
+  }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
     if (this.#head === undefined) return done(null, this.#counted(chunk))

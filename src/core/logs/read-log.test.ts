@@ -82,6 +82,9 @@ async function liveLine(job: Awaited<ReturnType<typeof runningJob>>, stepId: str
   await chunkAppend(db, job.id, { assignmentId: assignment.id, stepId, startLine, lines, createdAt: now() })
 }
 
+/** More than is kept in the database (docs/adr/0007). */
+const LONG = Array.from({ length: 200 }, (_, index) => `line ${index + 1}`)
+
 test('a job whose own log never came is read from the logs of its steps, and from live lines where a step has none', async () => {
   await using server = await startServer()
   const job = await runningJob(server)
@@ -129,8 +132,8 @@ test('a log that the store has lost gives way to what else there is', async () =
   const job = await runningJob(server)
   await job.updateSteps(1, steps)
   const url = await job.logUrl()
-  await put(url, { body: stamped(['one']) })
-  await job.logDone(undefined, 1)
+  await put(url, { body: stamped(LONG) })
+  await job.logDone(undefined, LONG.length)
   await liveLine(job, FIRST, 1, ['from the feed'])
   await job.runner.complete(job.message)
 
@@ -179,8 +182,8 @@ test('a file that cannot be read in the middle of a zip breaks the answer off, a
   await using server = await startServer()
   const job = await runningJob(server)
   await job.updateSteps(1, steps)
-  await sdk.put(await job.logUrl(FIRST), stamped(['one']))
-  await job.logDone(FIRST, 1)
+  await sdk.put(await job.logUrl(FIRST), stamped(LONG))
+  await job.logDone(FIRST, LONG.length)
   await job.runner.complete(job.message, 'succeeded', { stepResults: null as never })
   const { blobs } = server.deps
   blobs.get = async () => {

@@ -59,7 +59,7 @@ export function blobRoom(app: App, { deps }: { deps: BlobDeps }): void {
       const contentType = request.headers['x-ms-blob-content-type'] ?? request.headers['content-type']
       const type = typeof contentType === 'string' ? contentType.slice(0, 200) : undefined
       if (request.headers['x-ms-blob-type'] === 'AppendBlob') await createAppendObject(deps, key, type)
-      else await putObject(deps, key, body, type)
+      else await putObject(deps, key, body, { contentType: type, length: lengthOf(request) })
       // 200 would be a failure to the SDK: 201 exactly.
       return reply.code(201).send()
     },
@@ -91,6 +91,12 @@ function keyOf({ container, name }: { container: string; name: string }): string
 
 function bodyOf(request: FastifyRequest): Readable {
   return request.body instanceof Readable ? request.body : Readable.from([])
+}
+
+/** What the body's length is said to be: the HTTP parser lets neither more nor less through. */
+function lengthOf(request: FastifyRequest): number | undefined {
+  const length = request.headers['content-length']
+  return length === undefined ? undefined : Number(length)
 }
 
 /** If the client's id is sent at all, it must be the same one (runner-protocol.md 7.4). */

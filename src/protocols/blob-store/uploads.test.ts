@@ -39,6 +39,25 @@ test('the same put again is a success, and the later one counts', async () => {
   expect(await finish(job, 2)).toBe(stamped(['one', 'two']))
 })
 
+test('a small log is kept in the database, a larger one in the blob store, and a repeat may be of the other size', async () => {
+  await using server = await startServer()
+  const job = await runningJob(server)
+  const large = Array.from({ length: 200 }, (_, index) => `line ${index + 1}`)
+  const url = await job.logUrl()
+  const inStore = () => server.deps.blobs.size(new URL(url).pathname.replace('/_blobs/', ''))
+
+  await sdk.put(url, MARK + stamped(['one']))
+  expect(await inStore()).toBeUndefined()
+  expect(await (await fetch(url)).text()).toBe(stamped(['one']))
+
+  await sdk.put(url, MARK + stamped(large))
+  expect(await inStore()).toBe(Buffer.byteLength(stamped(large)))
+  expect(await (await fetch(url)).text()).toBe(stamped(large))
+
+  await sdk.put(url, MARK + stamped(['two']))
+  expect(await finish(job, 1)).toBe(stamped(['two']))
+})
+
 test('a long log is created, appended to and sealed; each block loses its mark', async () => {
   await using server = await startServer()
   const job = await runningJob(server)
