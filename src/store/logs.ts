@@ -35,6 +35,41 @@ const reportSet = prepared((db, report: { jobId: number; assignmentId: number; c
     .onConflict((c) => c.column('jobId').doUpdateSet(row))
 })
 
+/** Puts a report in the place of the one that the caller read, or of none; false when another came between. */
+export async function stepReportReplace(
+  db: Db,
+  report: { jobId: number; assignmentId: number; changeOrder: number; steps: Step[] },
+  known: { assignmentId: number; changeOrder: number } | undefined,
+): Promise<boolean> {
+  const row = { ...report, steps: JSON.stringify(report.steps) }
+  const changed = await reportReplace(db, { ...row, knownAssignment: known?.assignmentId ?? -1, knownOrder: known?.changeOrder ?? -1 })
+  return changed > 0
+}
+
+interface Replacement {
+  jobId: number
+  assignmentId: number
+  changeOrder: number
+  steps: string
+  knownAssignment: number
+  knownOrder: number
+}
+
+const reportReplace = preparedChange((db, report: Replacement) => {
+  const row = columns(report, ['assignmentId', 'changeOrder', 'steps'])
+  const { jobId, knownAssignment, knownOrder } = report
+  return db
+    .insertInto('stepReport')
+    .values({ jobId, ...row })
+    .onConflict((c) =>
+      c
+        .column('jobId')
+        .doUpdateSet(row)
+        .where('stepReport.assignmentId', '=', knownAssignment)
+        .where('stepReport.changeOrder', '=', knownOrder),
+    )
+})
+
 export async function stepReportDelete(db: Db, jobId: number): Promise<void> {
   await db.deleteFrom('stepReport').where('jobId', '=', jobId).execute()
 }
@@ -110,17 +145,19 @@ export interface LogRow {
   uploadedAt: number
 }
 
-/** The log object is whole. */
-export async function logSet(db: Db, log: LogRow): Promise<void> {
-  await logRowSet(db, log)
+/** The log object is whole; what it lacks of the lines that the runner counted is missing. False when there is no such object. */
+export async function logFinish(db: Db, log: Omit<LogRow, 'missingLines'>): Promise<boolean> {
+  return (await logRowSet(db, log)) > 0
 }
 
-const logRowSet = prepared((db, log: LogRow) => {
-  const row = columns(log, ['assignmentId', 'blobKey', 'lineCount', 'missingLines', 'uploadedAt'])
-  return db
-    .insertInto('log')
-    .values({ jobId: log.jobId, stepId: log.stepId, ...row })
-    .onConflict((c) => c.columns(['jobId', 'stepId']).doUpdateSet(row))
+const logRowSet = preparedChange((db, { jobId, stepId, assignmentId, blobKey, lineCount, uploadedAt }: Omit<LogRow, 'missingLines'>) => {
+  const ints = (...values: number[]) => values.map((value) => sql<number>`cast(${value} as bigint)`)
+  const [job, assignment, count, at] = ints(jobId, assignmentId, lineCount, uploadedAt)
+  return sql`insert into log ("jobId", "stepId", "assignmentId", "blobKey", "lineCount", "missingLines", "uploadedAt")
+    select ${job}, cast(${stepId} as text), ${assignment}, key, ${count}, case when lines < ${count} then ${count} - lines else 0 end, ${at}
+    from blob where key = ${blobKey}
+    on conflict ("jobId", "stepId") do update set "assignmentId" = excluded."assignmentId", "blobKey" = excluded."blobKey",
+      "lineCount" = excluded."lineCount", "missingLines" = excluded."missingLines", "uploadedAt" = excluded."uploadedAt"`
 })
 
 export async function logGet(db: Db, jobId: number, stepId: string): Promise<LogRow | undefined> {

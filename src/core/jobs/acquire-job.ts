@@ -35,32 +35,33 @@ export async function acquireJob(deps: AcquireDeps, runner: Runner, requestId: s
   await heardOf(deps, runner)
 
   const at = now()
+  let job: Job | undefined
   if (given.state === 'given') {
-    const taken = await db.transaction().execute(async (tx) => {
+    job = await db.transaction().execute(async (tx) => {
       const assignment = await assignmentUpdate(tx, given.id, ['given'], { state: 'acquired', acquiredAt: at, lastSignAt: at })
-      if (!assignment) return false
-      const job = await jobUpdate(tx, given.jobId, ['assigned'], { status: 'in_progress', startedAt: at })
-      if (!job) throw notThere()
-      await runUpdate(tx, job.runId, ['queued'], { status: 'in_progress', updatedAt: at })
+      if (!assignment) return undefined
+      const begun = await jobUpdate(tx, given.jobId, ['assigned'], { status: 'in_progress', startedAt: at })
+      if (!begun) throw notThere()
+      await runUpdate(tx, begun.runId, ['queued'], { status: 'in_progress', updatedAt: at })
       await tokenInsert(tx, {
         kind: 'job',
         userId: null,
         assignmentId: given.id,
         name: `job ${given.jobId}`,
         scopes: [],
-        expiresAt: at + job.timeoutMs + deps.times.jobTokenSlack,
+        expiresAt: at + begun.timeoutMs + deps.times.jobTokenSlack,
         createdAt: at,
         hash: hashSecret(githubTokenOf(deps, given)),
       })
-      await jobEvent(tx, job, 'job.in_progress', at, { runnerId: runner.id, assignmentId: given.id })
-      return true
+      await jobEvent(tx, begun, 'job.in_progress', at, { runnerId: runner.id, assignmentId: given.id })
+      return begun
     })
-    if (taken) {
+    if (job) {
       log.info({ runnerId: runner.id, jobId: given.jobId, assignmentId: given.id }, 'job acquired')
       signals.send('job', given.jobId)
     }
   }
-  const job = await jobById(db, given.jobId)
+  job ??= await jobById(db, given.jobId)
   if (!job || job.assignmentId !== given.id) throw notThere()
   const run = await runById(db, job.runId)
   if (!run) throw notThere()

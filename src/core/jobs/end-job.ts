@@ -39,7 +39,8 @@ export async function completeJob(deps: EndDeps, assignment: Assignment, report:
     await stepReportSet(tx, { jobId: assignment.jobId, assignmentId: assignment.id, changeOrder: Number.MAX_SAFE_INTEGER, steps })
     const annotations = isTimeout && before ? [problemAnnotation(timeoutText(before)), ...report.annotations] : report.annotations
     await annotationsSet(tx, assignment.jobId, annotations)
-    return finish(tx, assignment, { conclusion, outputs: report.outputs, problem: isTimeout && before ? timeoutText(before) : null }, at)
+    const problem = isTimeout && before ? timeoutText(before) : null
+    return finish(tx, assignment, { conclusion, outputs: report.outputs, problem }, at, before)
   })
   if (!job) return
   log.info({ jobId: job.id, assignmentId: assignment.id, conclusion: job.conclusion }, 'job completed')
@@ -100,11 +101,12 @@ async function finish(
   assignment: Assignment,
   end: { conclusion: Conclusion; outputs: Record<string, string>; problem: string | null },
   at: number,
+  known?: Job,
 ): Promise<Job | undefined> {
   await tokenDeleteOfAssignment(tx, assignment.id)
   // An ephemeral runner has had its one job: the registration is the server's to delete (runner-protocol.md 8.3).
   await runnerDeleteIfEphemeral(tx, assignment.runnerId, at)
-  return finishJob(tx, assignment.jobId, ['assigned', 'in_progress'], end, at)
+  return finishJob(tx, assignment.jobId, ['assigned', 'in_progress'], end, at, known)
 }
 
 function closeSteps(steps: Step[], conclusion: Conclusion, at: number): Step[] {

@@ -3,15 +3,16 @@ import { jobById, jobUpdate, lineLock, lineSettle } from '../../store/jobs.ts'
 import type { Deps } from '../deps.ts'
 import { jobEvent } from './job-event.ts'
 
-/** The one way for a job to become completed, from any of the states named; undefined when it is in none. */
+/** The one way for a job to become completed, from any of the states named; undefined when it is in none. `known` is its row, where it was read within the transaction. */
 export async function finishJob(
   tx: Deps['db'],
   jobId: number,
   from: Job['status'][],
   end: { conclusion: Conclusion; outputs?: Record<string, string>; problem?: string | null },
   at: number,
+  known?: Job,
 ): Promise<Job | undefined> {
-  const before = await jobById(tx, jobId)
+  const before = known ?? (await jobById(tx, jobId))
   if (before?.status === 'queued' && before.lineId !== null) await lineLock(tx, before.lineId)
   const job = await jobUpdate(tx, jobId, from, {
     status: 'completed',

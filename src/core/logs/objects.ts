@@ -29,10 +29,13 @@ export async function putObject(
   body: Readable,
   { contentType, length }: { contentType: string | undefined; length: number | undefined },
 ): Promise<void> {
-  if ((await blobGet(deps.db, key))?.kind === 'append') throw conflict('The object is there in another form')
-  await requireSpace(deps)
+  const isSmall = length !== undefined && length <= SMALL_OBJECT
+  if (!isSmall) {
+    if ((await blobGet(deps.db, key))?.kind === 'append') throw conflict('The object is there in another form')
+    await requireSpace(deps)
+  }
   const text = new TextCleaner()
-  const content = length !== undefined && length <= SMALL_OBJECT ? text.clean(await readAll(body)) : null
+  const content = isSmall ? text.clean(await readAll(body)) : null
   const size = content === null ? await deps.blobs.put(key, through(body, text)) : content.length
   const at = deps.now()
   const put = await blobPut(deps.db, {

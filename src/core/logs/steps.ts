@@ -1,5 +1,5 @@
 import type { Assignment, Step } from '../../model/job.ts'
-import { stepReportGet, stepReportSet } from '../../store/logs.ts'
+import { stepReportGet, stepReportReplace } from '../../store/logs.ts'
 import type { Deps } from '../deps.ts'
 import { isUnfinished } from '../jobs/job-tokens.ts'
 
@@ -15,15 +15,15 @@ export async function updateSteps(
   { changeOrder, steps }: { changeOrder: number; steps: Step[] },
 ): Promise<void> {
   if (!isUnfinished(assignment)) return
-  const changed = await db.transaction().execute(async (tx) => {
-    const known = await stepReportGet(tx, assignment.jobId)
+  for (;;) {
+    const known = await stepReportGet(db, assignment.jobId)
     const isSame = known?.assignmentId === assignment.id
-    if (isSame && known.changeOrder >= changeOrder) return false
+    if (isSame && known.changeOrder >= changeOrder) return
     const byId = new Map((isSame ? known.steps : []).map((step) => [step.externalId, step]))
     for (const step of steps) byId.set(step.externalId, step)
     const merged = [...byId.values()].sort((a, b) => a.number - b.number).slice(0, STEPS_LIMIT)
-    await stepReportSet(tx, { jobId: assignment.jobId, assignmentId: assignment.id, changeOrder, steps: merged })
-    return true
-  })
-  if (changed) signals.send('job', assignment.jobId)
+    const report = { jobId: assignment.jobId, assignmentId: assignment.id, changeOrder, steps: merged }
+    if (await stepReportReplace(db, report, known)) break
+  }
+  signals.send('job', assignment.jobId)
 }

@@ -1,6 +1,6 @@
 import { AppError } from '../../model/errors.ts'
 import type { Assignment } from '../../model/job.ts'
-import { blobGet, logSet, summarySet } from '../../store/logs.ts'
+import { blobGet, logFinish, summarySet } from '../../store/logs.ts'
 import { isSigned, sign } from '../access/keys.ts'
 import type { Deps } from '../deps.ts'
 
@@ -53,11 +53,9 @@ export async function finishLog(
   { stepId, lineCount }: { stepId: string; lineCount: number },
 ): Promise<void> {
   const blobKey = uploadKey(assignment, 'log', stepId)
-  const blob = await blobGet(db, blobKey)
+  const log = { jobId: assignment.jobId, stepId, assignmentId: assignment.id, blobKey, lineCount, uploadedAt: now() }
   // The runner says so also when its upload failed (runner-protocol.md 7.4): then what the live lines hold is shown.
-  if (!blob) return
-  const missingLines = Math.max(0, lineCount - blob.lines)
-  await logSet(db, { jobId: assignment.jobId, stepId, assignmentId: assignment.id, blobKey, lineCount, missingLines, uploadedAt: now() })
+  if (!(await logFinish(db, log))) return
   signals.send('job', assignment.jobId)
 }
 

@@ -1,4 +1,5 @@
 import { systemActor } from '../../model/access.ts'
+import type { Repository } from '../../model/account.ts'
 import { labelSet, type Conclusion, type Job, type Run } from '../../model/job.ts'
 import type { JobContexts, NeedResult, PlannedJob, WorkflowPlan } from '../../model/workflow/plan.ts'
 import { eventInsert } from '../../store/events.ts'
@@ -43,23 +44,38 @@ async function moveReady(deps: RunDeps, run: Run, attempt: Attempt, jobs: Job[])
   const ready = plan.jobs.filter(
     (planned) => byKey.get(planned.id)?.status === 'pending' && planned.needs.every((need) => byKey.get(need)?.status === 'completed'),
   )
+  const repository = ready.length > 0 ? await repositoryById(deps.db, run.repositoryId) : undefined
+  if (!repository) return false
+  const github = await githubContext(deps, run, repository, attempt)
   let moved = false
   for (const planned of ready) {
     const job = byKey.get(planned.id)
-    if (job) moved = (await decide(deps, run, attempt, planned, job, byKey)) || moved
+    if (job) moved = (await decide(deps, { run, attempt, plan, repository, github, byKey }, planned, job)) || moved
   }
   return moved
 }
 
-async function decide(deps: RunDeps, run: Run, attempt: Attempt, planned: PlannedJob, job: Job, byKey: Map<string, Job>): Promise<boolean> {
+interface Deciding {
+  run: Run
+  attempt: Attempt
+  plan: WorkflowPlan
+  repository: Repository
+  github: JobContexts['github']
+  byKey: Map<string, Job>
+}
+
+async function decide(
+  deps: RunDeps,
+  { run, attempt, plan, repository, github, byKey }: Deciding,
+  planned: PlannedJob,
+  job: Job,
+): Promise<boolean> {
   const { db, now, signals, evaluator, log } = deps
-  const repository = await repositoryById(db, run.repositoryId)
-  if (!repository || !attempt.plan) return false
   const contexts: JobContexts = {
-    github: await githubContext(deps, run, repository, attempt),
+    github,
     inputs: run.inputs,
     needs: needsOf(planned, byKey),
-    ancestors: ancestorsOf(attempt.plan, planned, byKey),
+    ancestors: ancestorsOf(plan, planned, byKey),
     runCancelled: attempt.cancelledAt !== null,
   }
   const decision = await evaluator.evaluateJob({ job: planned, contexts })
@@ -67,7 +83,7 @@ async function decide(deps: RunDeps, run: Run, attempt: Attempt, planned: Planne
   if ('problem' in decision) {
     await db.transaction().execute(async (tx) => {
       const failed = await finishJob(tx, job.id, ['pending'], { conclusion: 'failure', problem: decision.problem }, at)
-      if (failed) await annotationsSet(tx, job.id, [problemOf(attempt.plan, decision.problem)])
+      if (failed) await annotationsSet(tx, job.id, [problemOf(plan, decision.problem)])
     })
     log.info({ jobId: job.id, problem: decision.problem }, 'job could not be decided')
     signals.send('job', job.id)
@@ -113,13 +129,13 @@ function plainGroup(group: string): string {
   return group.replace(/^(?:org|organization|ent|enterprise)\//i, '').toLowerCase()
 }
 
-function problemOf(plan: WorkflowPlan | null, message: string) {
+function problemOf(plan: WorkflowPlan, message: string) {
   return {
     stepNumber: null,
     level: 'failure' as const,
     title: 'Invalid workflow file',
     message,
-    path: plan?.path ?? '.github',
+    path: plan.path,
     startLine: 1,
     endLine: 1,
     startColumn: null,
