@@ -1,4 +1,4 @@
-import { enableCompileCache } from 'node:module'
+import { enableCompileCache, flushCompileCache } from 'node:module'
 import path from 'node:path'
 import { pino } from 'pino'
 import type { RunningApp } from '../app.ts'
@@ -34,6 +34,8 @@ export async function serveCommand(argv: string[]): Promise<number> {
     return 2
   }
   logger.info({ addresses: running.addresses, url: config.url }, 'listening')
+  // Else it is written at the end, which a server that is killed does not reach.
+  flushCompileCache()
   const { adminTokenFile } = config.secrets
   if (adminTokenFile !== undefined) logger.info({ file: adminTokenFile }, "the administrator's token is in this file")
 

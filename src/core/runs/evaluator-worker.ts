@@ -1,5 +1,5 @@
 /** The worker thread of `evaluator.ts`: the only place that loads `@actions/workflow-parser` in a server. */
-import { registerHooks } from 'node:module'
+import { flushCompileCache, getCompileCacheDir, registerHooks } from 'node:module'
 import { parentPort } from 'node:worker_threads'
 import type { AnswerMessage, CallMessage, CallName, EvaluatorCalls } from './evaluator-calls.ts'
 
@@ -37,3 +37,4 @@ parentPort?.on('message', ({ name, args }: CallMessage) => {
   }
 })
 answer({ ready: true })
+if (getCompileCacheDir() !== undefined) flushCompileCache()
