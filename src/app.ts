@@ -159,14 +159,16 @@ function collectRoutes(app: App): ServedRoute[] {
 
 function registerRooms(app: App, deps: RestDeps): void {
   const metrics = new Metrics(deps)
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     const { elapsedTime, statusCode } = reply
     if (!request.url.includes('/_broker/message')) metrics.observe(request.method, statusCode, elapsedTime / 1000)
     request.log.debug({ method: request.method, route: request.routeOptions.url, statusCode, ms: Math.round(elapsedTime) }, 'request')
+    done()
   })
   // A client that asks again at once would keep its connection, and with it the server, from closing.
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     if (deps.shutdown.aborted) reply.header('Connection', 'close')
+    done()
   })
   const room = (register: (app: App) => void, prefix?: string) =>
     void app.register(async (scope) => register(scope as App), prefix === undefined ? {} : { prefix })

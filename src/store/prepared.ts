@@ -2,6 +2,7 @@ import { sql, type CompiledQuery, type QueryResult, type Selectable, type Update
 import { literals } from './literals.ts'
 import { isPostgres, namePrepared, type Db } from './open.ts'
 import type { Schema } from './schema.ts'
+import { readerOf } from './sqlite.ts'
 
 interface Statement<Row> {
   compile: (db: Db) => CompiledQuery<Row>
@@ -30,14 +31,16 @@ export function preparedChange<Parameters extends object>(
 function preparedResult<Parameters extends object, Row>(
   build: (db: Db, parameters: Parameters) => Statement<Row>,
 ): (db: Db, parameters: Parameters) => Promise<QueryResult<Row>> {
-  const compiled = new WeakMap<object, { query: CompiledQuery<Row>; names: unknown[] }>()
-  return (db, parameters) => {
+  const compiled = new WeakMap<object, { query: CompiledQuery<Row>; names: unknown[]; isQuery: boolean }>()
+  return async (db, parameters) => {
     const { adapter } = db.getExecutor()
     let found = compiled.get(adapter)
     if (!found) compiled.set(adapter, (found = compile(db, build)))
-    const { query, names } = found
+    const { query, names, isQuery } = found
     const values = names.map((name) => (name instanceof Mark ? (parameters as Record<string, unknown>)[name.name] : name))
-    return db.executeQuery<Row>({ ...query, parameters: values })
+    const ready = { ...query, parameters: values }
+    const reader = isQuery && !db.isTransaction ? readerOf(adapter) : undefined
+    return reader ? reader.run(ready) : db.executeQuery<Row>(ready)
   }
 }
 
@@ -53,7 +56,7 @@ function compile<Parameters extends object, Row>(db: Db, build: (db: Db, paramet
   const marks = new Proxy({} as Parameters, { get: (_target, name) => new Mark(String(name)) })
   const query = build(db, marks).compile(db)
   if (isPostgres(db)) namePrepared(query.sql)
-  return { query, names: [...query.parameters] }
+  return { query, names: [...query.parameters], isQuery: query.sql.startsWith('select') }
 }
 
 /** The parameters of an insert, by column: what `build` is given has no keys of its own. */

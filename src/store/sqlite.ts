@@ -19,19 +19,35 @@ const STATEMENTS_KEPT = 1000
  * answered before the shared commit. The other connection reads what is committed, at once.
  */
 export function sqliteDialect(file: string, sync: 'normal' | 'full'): Dialect {
+  const driver = new SqliteDriver(file, sync)
   return {
-    createDriver: () => new SqliteDriver(file, sync),
+    createDriver: () => driver,
     createQueryCompiler: () => new SqliteQueryCompiler(),
-    createAdapter: () => new ManyConnections(),
+    createAdapter: () => new ManyConnections(driver),
     createIntrospector: (db) => new SqliteIntrospector(db),
   }
 }
 
 /** Kysely would let only one query at a time through to a driver with one connection. */
 class ManyConnections extends SqliteAdapter {
+  readonly driver: SqliteDriver
+
+  constructor(driver: SqliteDriver) {
+    super()
+    this.driver = driver
+  }
+
   override get supportsMultipleConnections(): boolean {
     return true
   }
+}
+
+/**
+ * Answers a query outside of a transaction at once, by the connection that reads: what Kysely does around a query takes longer than SQLite
+ * does. Undefined for PostgreSQL, and before the database was first used.
+ */
+export function readerOf(adapter: object): { run<Row>(query: CompiledQuery): QueryResult<Row> } | undefined {
+  return adapter instanceof ManyConnections ? adapter.driver.reader : undefined
 }
 
 class SqliteDriver implements Driver {
@@ -43,6 +59,10 @@ class SqliteDriver implements Driver {
   constructor(file: string, sync: 'normal' | 'full') {
     this.#file = file
     this.#sync = sync
+  }
+
+  get reader(): Statements | undefined {
+    return this.#reader
   }
 
   async init(): Promise<void> {
@@ -76,6 +96,7 @@ class SqliteDriver implements Driver {
 
   async destroy(): Promise<void> {
     this.#reader?.close()
+    this.#reader = undefined
     this.#writer?.close()
   }
 }
