@@ -11,6 +11,7 @@ import type { Deps } from './core/deps.ts'
 import { prepareInstallation } from './core/first-start.ts'
 import { Dispatcher } from './core/jobs/dispatcher.ts'
 import { beatPulse } from './core/jobs/reconcile-jobs.ts'
+import { ArchiveCache } from './core/repos/archive-cache.ts'
 import { openGit } from './core/repos/git.ts'
 import { KeyPool } from './core/runners/key-pool.ts'
 import { openEvaluator } from './core/runs/evaluator.ts'
@@ -95,15 +96,17 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const ports = new Set<number>()
     const book = addressBook(config.url, ports)
     const shutdown = new AbortController()
+    const blobs = new DiskBlobStore(config.blobsDir)
     const base: Deps = {
       db,
       now,
       times: config.times,
       keys,
       signals,
-      blobs: new DiskBlobStore(config.blobsDir),
+      blobs,
       evaluator: stack.use(openEvaluator()),
       git,
+      archives: stack.use(new ArchiveCache({ git, blobs, log })),
       log,
       addresses: { url: config.url, jobServerUrl: config.jobServerUrl },
       retentionMs: config.retentionMs,

@@ -10,6 +10,14 @@ export interface BlobStore {
   /** Makes one object of several, in order, and answers its size. */
   concatenate(key: string, parts: string[]): Promise<number>
   delete(key: string): Promise<void>
+  /** Objects below a folder, in no order: for sweeps. */
+  list(folder: string): AsyncIterable<StoredObject>
   /** Free share of the space, 0 to 1. */
   freeShare(): Promise<number>
+}
+
+export interface StoredObject {
+  key: string
+  size: number
+  writtenAt: number
 }
