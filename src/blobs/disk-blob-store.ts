@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { createReadStream, createWriteStream, type Dirent } from 'node:fs'
-import { mkdir, open, readdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, rmdir, stat, statfs, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -107,9 +107,19 @@ export class DiskBlobStore implements BlobStore {
 
   async *list(folder: string): AsyncIterable<StoredObject> {
     for await (const name of filesIn(this.#file(folder), folder)) {
-      if (name.endsWith(TEMPORARY)) continue
       const found = await stat(path.join(this.#folder, name)).catch(absent)
       if (found) yield { key: name, size: found.size, writtenAt: found.mtimeMs }
+    }
+  }
+
+  async removeEmptyFolders(folder: string, before: number): Promise<void> {
+    const top = this.#file(folder)
+    for (const entry of await entriesOf(top)) {
+      if (!entry.isDirectory()) continue
+      const inner = path.join(top, entry.name)
+      const found = await stat(inner).catch(absent)
+      // A folder that is not empty stays: `rmdir` says so.
+      if (found && found.mtimeMs < before) await rmdir(inner).catch(() => {})
     }
   }
 
@@ -136,19 +146,21 @@ export class DiskBlobStore implements BlobStore {
   }
 }
 
-const TEMPORARY = '.tmp'
-
 function temporaryOf(file: string): string {
-  return `${file}.${randomBytes(6).toString('hex')}${TEMPORARY}`
+  return `${file}.${randomBytes(6).toString('hex')}.tmp`
 }
 
 /** Files of a folder and those below it, named from `name` on. Other nodes add and remove meanwhile. */
 async function* filesIn(folder: string, name: string): AsyncIterable<string> {
-  for (const entry of (await readdir(folder, { withFileTypes: true }).catch(absent)) ?? ([] as Dirent[])) {
+  for (const entry of await entriesOf(folder)) {
     const inner = `${name}/${entry.name}`
     if (entry.isDirectory()) yield* filesIn(path.join(folder, entry.name), inner)
     else if (entry.isFile()) yield inner
   }
+}
+
+async function entriesOf(folder: string): Promise<Dirent[]> {
+  return (await readdir(folder, { withFileTypes: true }).catch(absent)) ?? []
 }
 
 function isAbsence(error: unknown): boolean {
