@@ -17,6 +17,7 @@ import { KeyPool } from './core/runners/key-pool.ts'
 import { openEvaluator } from './core/runs/evaluator.ts'
 import type { Access } from './http/access.ts'
 import type { AddressBook } from './http/addresses.ts'
+import { requestLog } from './http/request-log.ts'
 import { createServer, type App, type HttpServer } from './http/server.ts'
 import { blobRoom } from './protocols/blob-store/routes.ts'
 import { consoleRoom } from './protocols/console/routes.ts'
@@ -80,7 +81,8 @@ const CLOCK_SKEW_MS = 5000
 /** Puts everything together and listens: the only place that sees all parts. */
 export async function startApp(config: Config, options: AppOptions = {}): Promise<RunningApp> {
   const now = options.now ?? Date.now
-  const log = options.logger ?? pino({ level: 'info' })
+  const logger = options.logger ?? pino({ level: 'info' })
+  const log = requestLog(logger)
   const stack = new AsyncDisposableStack()
   try {
     const db = stack.adopt(openDatabase(config.database), (open) => open.destroy())
@@ -118,7 +120,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const feed = new Feed(deps)
 
     const http = createServer({
-      logger: log,
+      logger,
       trustedProxies: config.trustedProxies,
       strictAnswers: options.strictAnswers ?? false,
       tls: config.tls && (() => readTls(config.tls)),

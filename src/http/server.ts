@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Ajv, type ValidateFunction } from 'ajv'
 import { failureOf } from './failures.ts'
+import { serve } from './request-log.ts'
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify'
 import { AppError } from '../model/errors.ts'
 
@@ -76,8 +77,9 @@ export function createServer(options: ServerOptions): HttpServer {
   app.setSerializerCompiler(({ schema }) =>
     options.strictAnswers ? strictSerializer(schema as object) : (answer) => JSON.stringify(answer),
   )
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('X-GitHub-Request-Id', request.id)
+    serve(request, done)
   })
   // After every room's sign-in, so that the room can answer.
   app.addHook('preValidation', async ({ params }) => {
