@@ -11,11 +11,13 @@ import type { Deps } from './core/deps.ts'
 import { prepareInstallation } from './core/first-start.ts'
 import { Dispatcher } from './core/jobs/dispatcher.ts'
 import { beatPulse } from './core/jobs/reconcile-jobs.ts'
+import { ArchiveCache } from './core/repos/archive-cache.ts'
 import { openGit } from './core/repos/git.ts'
 import { KeyPool } from './core/runners/key-pool.ts'
 import { openEvaluator } from './core/runs/evaluator.ts'
 import type { Access } from './http/access.ts'
 import type { AddressBook } from './http/addresses.ts'
+import { requestLog } from './http/request-log.ts'
 import { createServer, type App, type HttpServer } from './http/server.ts'
 import { blobRoom } from './protocols/blob-store/routes.ts'
 import { consoleRoom } from './protocols/console/routes.ts'
@@ -79,7 +81,8 @@ const CLOCK_SKEW_MS = 5000
 /** Puts everything together and listens: the only place that sees all parts. */
 export async function startApp(config: Config, options: AppOptions = {}): Promise<RunningApp> {
   const now = options.now ?? Date.now
-  const log = options.logger ?? pino({ level: 'info' })
+  const logger = options.logger ?? pino({ level: 'info' })
+  const log = requestLog(logger)
   const stack = new AsyncDisposableStack()
   try {
     const db = stack.adopt(openDatabase(config.database), (open) => open.destroy())
@@ -95,15 +98,17 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const ports = new Set<number>()
     const book = addressBook(config.url, ports)
     const shutdown = new AbortController()
+    const blobs = new DiskBlobStore(config.blobsDir)
     const base: Deps = {
       db,
       now,
       times: config.times,
       keys,
       signals,
-      blobs: new DiskBlobStore(config.blobsDir),
+      blobs,
       evaluator: stack.use(openEvaluator()),
       git,
+      archives: stack.use(new ArchiveCache({ git, blobs, log })),
       log,
       addresses: { url: config.url, jobServerUrl: config.jobServerUrl },
       retentionMs: config.retentionMs,
@@ -115,7 +120,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const feed = new Feed(deps)
 
     const http = createServer({
-      logger: log,
+      logger,
       trustedProxies: config.trustedProxies,
       strictAnswers: options.strictAnswers ?? false,
       tls: config.tls && (() => readTls(config.tls)),

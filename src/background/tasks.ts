@@ -1,6 +1,8 @@
 import type { Deps } from '../core/deps.ts'
 import { endCancelledJobs, endJobLeases, endOverdueJobs, endStaleQueued } from '../core/jobs/reconcile-jobs.ts'
 import { advanceStalledRuns, expireRuns, pruneSpares, removeAbandonedRunners, tidyRepositories } from '../core/maintenance.ts'
+import { sweepOrphans } from '../core/sweep-orphans.ts'
+import { sweepArchives } from '../core/repos/archive-cache.ts'
 import { reconcilePushes } from '../core/repos/reconcile-pushes.ts'
 import type { Task } from './driver.ts'
 
@@ -22,6 +24,8 @@ export function backgroundTasks(deps: Deps): Task[] {
     { name: 'remove-abandoned-runners', everyMs: 10 * MINUTE, run: () => removeAbandonedRunners(deps) },
     { name: 'prune-spares', everyMs: 10 * MINUTE, run: () => pruneSpares(deps) },
     { name: 'expire-runs', everyMs: 10 * MINUTE, run: () => expireRuns(deps) },
+    { name: 'sweep-archives', everyMs: 10 * MINUTE, run: () => sweepArchives(deps) },
+    { name: 'sweep-orphans', everyMs: 6 * HOUR, run: (abort) => sweepOrphans(deps, abort) },
     { name: 'tidy-repositories', everyMs: HOUR, run: () => tidyRepositories(deps, 2 * HOUR) },
   ]
 }

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
+import { createReadStream, createWriteStream, type Dirent } from 'node:fs'
+import { mkdir, open, readdir, rename, rm, rmdir, stat, statfs, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { AppError } from '../model/errors.ts'
-import type { BlobStore } from './blob-store.ts'
+import type { BlobStore, StoredObject } from './blob-store.ts'
 
 /** Bodies up to this are held in memory: a log block is some 2 MiB at most, most are a few kilobytes. */
 const SMALL = 256 * 1024
@@ -57,7 +57,7 @@ export class DiskBlobStore implements BlobStore {
     try {
       await writeFile(temporary, body)
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      if (!isAbsence(error)) throw error
       await this.#makeFolder(temporary)
       await writeFile(temporary, body)
     }
@@ -65,15 +65,20 @@ export class DiskBlobStore implements BlobStore {
   }
 
   async get(key: string, range?: { start: number; end: number }): Promise<Readable | undefined> {
-    if ((await this.size(key)) === undefined) return undefined
-    return createReadStream(this.#file(key), range ?? {})
+    try {
+      // Open before it is answered: a sweep that removes the object meanwhile does not cut the reader off.
+      return (await open(this.#file(key))).createReadStream(range ?? {})
+    } catch (error) {
+      if (isAbsence(error)) return undefined
+      throw error
+    }
   }
 
   async size(key: string): Promise<number | undefined> {
     try {
       return (await stat(this.#file(key))).size
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+      if (isAbsence(error)) return undefined
       throw error
     }
   }
@@ -98,6 +103,24 @@ export class DiskBlobStore implements BlobStore {
 
   async delete(key: string): Promise<void> {
     await rm(this.#file(key), { force: true })
+  }
+
+  async *list(folder: string): AsyncIterable<StoredObject> {
+    for await (const name of filesIn(this.#file(folder), folder)) {
+      const found = await stat(path.join(this.#folder, name)).catch(absent)
+      if (found) yield { key: name, size: found.size, writtenAt: found.mtimeMs }
+    }
+  }
+
+  async removeEmptyFolders(folder: string, before: number): Promise<void> {
+    const top = this.#file(folder)
+    for (const entry of await entriesOf(top)) {
+      if (!entry.isDirectory()) continue
+      const inner = path.join(top, entry.name)
+      const found = await stat(inner).catch(absent)
+      // A folder that is not empty stays: `rmdir` says so.
+      if (found && found.mtimeMs < before) await rmdir(inner).catch(() => {})
+    }
   }
 
   async freeShare(): Promise<number> {
@@ -127,12 +150,33 @@ function temporaryOf(file: string): string {
   return `${file}.${randomBytes(6).toString('hex')}.tmp`
 }
 
+/** Files of a folder and those below it, named from `name` on. Other nodes add and remove meanwhile. */
+async function* filesIn(folder: string, name: string): AsyncIterable<string> {
+  for (const entry of await entriesOf(folder)) {
+    const inner = `${name}/${entry.name}`
+    if (entry.isDirectory()) yield* filesIn(path.join(folder, entry.name), inner)
+    else if (entry.isFile()) yield inner
+  }
+}
+
+async function entriesOf(folder: string): Promise<Dirent[]> {
+  return (await readdir(folder, { withFileTypes: true }).catch(absent)) ?? []
+}
+
+function isAbsence(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ENOENT'
+}
+
+function absent(error: unknown): undefined {
+  if (!isAbsence(error)) throw error
+}
+
 async function isThere(folder: string): Promise<boolean> {
   try {
     await stat(folder)
     return true
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    if (isAbsence(error)) return false
     throw error
   }
 }

@@ -3,6 +3,7 @@ import type { Times } from '../model/times.ts'
 import type { Signals } from '../signals/signals.ts'
 import type { Db } from '../store/open.ts'
 import type { Keys } from './access/keys.ts'
+import type { ArchiveCache } from './repos/archive-cache.ts'
 import type { Git } from './repos/git.ts'
 import type { Evaluator } from './runs/evaluator.ts'
 
@@ -24,6 +25,7 @@ export interface Deps {
   blobs: BlobStore
   evaluator: Evaluator
   git: Git
+  archives: ArchiveCache
   log: Log
   /** The addresses that jobs are told (architecture 1.9). */
   addresses: Addresses

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Ajv, type ValidateFunction } from 'ajv'
 import { failureOf } from './failures.ts'
+import { serve } from './request-log.ts'
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify'
 import { AppError } from '../model/errors.ts'
 
@@ -78,7 +79,7 @@ export function createServer(options: ServerOptions): HttpServer {
   )
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('X-GitHub-Request-Id', request.id)
-    done()
+    serve(request, done)
   })
   // After every room's sign-in, so that the room can answer.
   app.addHook('preValidation', ({ params }, _reply, done) => {

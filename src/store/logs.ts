@@ -335,6 +335,23 @@ export async function blobBlocks(db: Db, key: string): Promise<BlockRow[]> {
     .execute()
 }
 
+/** Those of some keys that a row names: of a log, a summary, a block that is not sealed yet. */
+export async function blobKeysKnown(db: Db, keys: string[]): Promise<Set<string>> {
+  const known = new Set<string>()
+  const [parts, wholes] = [keys.filter((key) => key.includes(PARTS)), keys.filter((key) => !key.includes(PARTS))]
+  if (wholes.length > 0) {
+    for (const { key } of await db.selectFrom('blob').select('key').where('key', 'in', wholes).execute()) known.add(key)
+  }
+  if (parts.length > 0) {
+    const blobs = [...new Set(parts.map((part) => part.slice(0, part.indexOf(PARTS))))]
+    for (const { part } of await db.selectFrom('blobBlock').select('part').where('blobKey', 'in', blobs).execute()) known.add(part)
+  }
+  return known
+}
+
+/** Between the key of an object that is appended to and the names of its blocks (`appendBlock`). */
+const PARTS = '.parts/'
+
 export async function blobDelete(db: Db, key: string): Promise<void> {
   await db.deleteFrom('blobBlock').where('blobKey', '=', key).execute()
   await db.deleteFrom('blob').where('key', '=', key).execute()

@@ -2,7 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { UserActor } from '../../src/model/access.ts'
+import { DiskBlobStore } from '../../src/blobs/disk-blob-store.ts'
 import type { Deps } from '../../src/core/deps.ts'
+import { ArchiveCache } from '../../src/core/repos/archive-cache.ts'
 import { openGit, type Git } from '../../src/core/repos/git.ts'
 import { accountInsert, membershipSet } from '../../src/store/accounts.ts'
 import { migrate } from '../../src/store/migrate.ts'
@@ -32,7 +34,9 @@ export async function makeRepoDeps() {
   const repos = makeTestGit()
   const clock = { at: 1000 }
   // The use-cases of repositories ask for no more than this.
-  const deps = { db, git: repos.git, log: silentLog, now: () => clock.at } as unknown as Deps
+  const blobs = new DiskBlobStore(path.join(repos.dir, 'blobs'))
+  const archives = new ArchiveCache({ git: repos.git, blobs, log: silentLog })
+  const deps = { db, git: repos.git, blobs, archives, log: silentLog, now: () => clock.at } as unknown as Deps
   const acme = await accountInsert(db, { kind: 'organization', login: 'acme', createdAt: 1 })
 
   return {

@@ -5,9 +5,7 @@ import { jobById } from '../../store/jobs.ts'
 import { repositoryById, repositoryByName } from '../../store/repositories.ts'
 import { checkSignature, signUpload } from '../logs/uploads.ts'
 import type { Deps } from '../deps.ts'
-import type { Readable } from 'node:stream'
-
-export type ArchiveFormat = 'tar.gz' | 'zip'
+import type { ArchiveFormat, OpenArchive } from './archive-cache.ts'
 
 /** An address that gives the files of one commit for `times.archiveUrl`; bound to repository and commit, so it can be cached and shared. */
 export function signArchive(
@@ -26,11 +24,11 @@ function archiveKey(repositoryId: number, sha: string, format: ArchiveFormat): s
 
 /** The archive that a signed address names, with one folder at its top, as the runner wants it (job-services.md 7.3). */
 export async function openArchive(
-  deps: Pick<Deps, 'db' | 'git' | 'keys' | 'now'>,
+  deps: Pick<Deps, 'db' | 'archives' | 'keys' | 'now'>,
   key: string,
   query: Record<string, string | undefined>,
   signal: AbortSignal,
-): Promise<{ stream: Readable; format: ArchiveFormat; filename: string }> {
+): Promise<OpenArchive & { format: ArchiveFormat; filename: string }> {
   checkSignature(deps, key, query, 'r')
   const match = /^archives\/(\d+)-([0-9a-f]{40})\.(tar\.gz|zip)$/.exec(key)
   const repository = match && (await repositoryById(deps.db, Number(match[1])))
@@ -38,8 +36,8 @@ export async function openArchive(
   const sha = match[2] ?? ''
   const format = match[3] as ArchiveFormat
   const folder = `${repository.owner.login}-${repository.name}-${sha.slice(0, 7)}`
-  const stream = await deps.git.archive(repository.id, sha, format, `${folder}/`, signal)
-  return { stream, format, filename: `${folder}.${format}` }
+  const opened = await deps.archives.open({ repositoryId: repository.id, sha, format, folder }, signal)
+  return { ...opened, format, filename: `${folder}.${format}` }
 }
 
 export interface ResolvedAction {

@@ -4,7 +4,8 @@ import { AppError } from '../../model/errors.ts'
 import type { Commit } from '../../model/job.ts'
 import { authorizeRepository, type RepositoryRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
-import { signArchive, type ArchiveFormat } from './archives.ts'
+import type { ArchiveFormat } from './archive-cache.ts'
+import { signArchive } from './archives.ts'
 import type { DirectoryEntry, Ref } from './git.ts'
 
 type ContentDeps = Pick<Deps, 'db' | 'log' | 'git'>

@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
-import { access, mkdir, rename, rm } from 'node:fs/promises'
+import { access, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { PassThrough, type Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -60,6 +60,8 @@ export interface Git {
   startBackend(id: number, variables: Record<string, string>, signal?: AbortSignal): Promise<ChildProcess>
   /** Packs what many pushes left loose, when there is enough of it. What no ref reaches is kept as long as runs may ask for it. */
   tidy(id: number): Promise<void>
+  /** Removes what a death left half made or half removed, and packs of pushes that it cut off, untouched since `before`. Answers how many. */
+  sweep(before: number): Promise<number>
   /** One after the other in the order of the calls, for each repository; on this node only. */
   inTurn<T>(id: number, act: () => Promise<T>): Promise<T>
   /** Fails with one line for the operator when git is missing or too old. */
@@ -141,6 +143,7 @@ export function openGit({ dir, maxPushBytes = 2 * GIB, log }: GitOptions): Git {
     archive: (id, sha, format, prefix, signal) => archive(context, id, sha, { format, prefix, signal }),
     startBackend: (id, variables, signal) => startBackend(context, id, variables, signal),
     tidy: (id) => tidy(context, id),
+    sweep: (before) => sweep(path.resolve(dir), before),
     inTurn: makeTurns(),
     check: () => check(context),
   }
@@ -455,6 +458,39 @@ async function tidy(context: Context, id: number): Promise<void> {
   } finally {
     leave()
   }
+}
+
+/** Drafts and trash stand beside a repository; what a push brought waits in a folder of its own until it is accepted. */
+const LEFT_BESIDE = /^\d+\.git\.[0-9a-f]+$/
+const LEFT_INSIDE = /^(?:tmp_objdir-|incoming-)/
+
+async function sweep(dir: string, before: number): Promise<number> {
+  let removed = 0
+  const removeOld = async (folder: string) => {
+    const found = await stat(folder).catch(() => undefined)
+    // Moving a folder away changes only the time of its entry.
+    if (!found || Math.max(found.mtimeMs, found.ctimeMs) >= before) return
+    await rm(folder, { recursive: true, force: true })
+    removed++
+  }
+  for (const shelf of await namesIn(dir)) {
+    if (!/^\d+$/.test(shelf)) continue
+    for (const name of await namesIn(path.join(dir, shelf))) {
+      const folder = path.join(dir, shelf, name)
+      if (LEFT_BESIDE.test(name)) await removeOld(folder)
+      if (!/^\d+\.git$/.test(name)) continue
+      const objects = path.join(folder, 'objects')
+      for (const inner of await namesIn(objects)) if (LEFT_INSIDE.test(inner)) await removeOld(path.join(objects, inner))
+    }
+  }
+  return removed
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error
+    return []
+  })
 }
 
 function makeTurns(): Git['inTurn'] {

@@ -222,7 +222,7 @@ async function setDefaultBranch({ git }: RepositoryDeps, id: number, branch: str
 }
 
 /** Deletes a repository, its runners and its files. @throws AppError conflict while one of its jobs is running */
-export async function deleteRepository(deps: RepositoryDeps, actor: Actor, ref: RepositoryRef): Promise<void> {
+export async function deleteRepository(deps: RepositoryDeps & Pick<Deps, 'archives'>, actor: Actor, ref: RepositoryRef): Promise<void> {
   const { repository } = await authorizeRepository(deps, actor, ref, needs.repositoryDelete)
   const { id, owner, name } = repository
   const at = deps.now()
@@ -234,6 +234,7 @@ export async function deleteRepository(deps: RepositoryDeps, actor: Actor, ref: 
     await eventInsert(tx, { at, actor, kind: 'repository.deleted', subject: { kind: 'repository', id }, repositoryId: id, payload })
   })
   await deps.git.remove(id)
+  await deps.archives.forget(id)
 }
 
 function visibilityOf(input: { visibility?: Visibility | undefined; private?: boolean | undefined }): Visibility | undefined {

@@ -144,7 +144,8 @@ async function sendRunLogs(deps: BlobDeps, reply: FastifyReply, runId: number) {
 async function sendArchive(deps: BlobDeps, request: FastifyRequest, reply: FastifyReply, key: string) {
   const abort = new AbortController()
   reply.raw.on('close', () => abort.abort())
-  const { stream, format, filename } = await openArchive(deps, key, request.query as Record<string, string>, abort.signal)
+  const { stream, size, format, filename } = await openArchive(deps, key, request.query as Record<string, string>, abort.signal)
+  if (size !== undefined) reply.header('Content-Length', String(size))
   return content(reply, format === 'zip' ? 'application/zip' : 'application/gzip', filename).send(stream)
 }
 
