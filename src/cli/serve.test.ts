@@ -49,6 +49,7 @@ describe('a start that cannot go on is one line on standard error, names the var
       { FLEETFOOT_DATA_DIR: path.join(file, 'data') },
       /FLEETFOOT_DATA_DIR: cannot make .* \(ENOTDIR\): name a writable folder/,
     ],
+    ['a folder where none can be made', { FLEETFOOT_DATA_DIR: '/proc/fleetfoot/data' }, /FLEETFOOT_DATA_DIR: cannot make .*\/proc/],
     ['an unwritable repository folder', { FLEETFOOT_REPOS_DIR: path.join(file, 'repos') }, /FLEETFOOT_REPOS_DIR: cannot make/],
     ['a bad address of its own', { FLEETFOOT_URL: 'fleetfoot' }, /FLEETFOOT_URL: 'fleetfoot' is no address/],
     ['an address with a path', { FLEETFOOT_URL: 'https://example.com/fleet' }, /FLEETFOOT_URL: .* must be the root of a host/],

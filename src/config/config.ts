@@ -216,9 +216,16 @@ function parseWhole(name: string, text: string, min: number, max: number): numbe
 
 function makeFolder(name: string, folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o750 })
+    // Not all at once: in a folder like /proc, where none can be made, Node would try for ever.
+    if (existsSync(folder)) return
+    makeFolder(name, path.dirname(folder))
+    mkdirSync(folder, { mode: 0o750 })
   } catch (error) {
-    throw new ConfigError(`${name}: cannot make ${folder} (${(error as NodeJS.ErrnoException).code ?? 'error'}): name a writable folder`)
+    const { code } = error as NodeJS.ErrnoException
+    // Another node was first.
+    if (code === 'EEXIST') return
+    if (error instanceof ConfigError) throw error
+    throw new ConfigError(`${name}: cannot make ${folder} (${code ?? 'error'}): name a writable folder`)
   }
 }
 

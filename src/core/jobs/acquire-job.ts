@@ -124,10 +124,20 @@ async function buildMessage(
   })
 }
 
-/** The runner is still at it: the lease moves. The first renewal is what starts the worker. Answers when the lease would end. */
+/**
+ * The runner is still at it: the lease moves. The first renewal is what starts the worker. Answers when the lease would end; a last renewal
+ * may come a little after the end.
+ *
+ * @throws AppError not_found when the job is no longer this runner's: told so, it drops the job, and any other refusal leads it astray
+ * (runner-protocol.md 6.3)
+ */
 export async function renewJob({ db, now, times, signals }: AcquireDeps, assignment: Assignment): Promise<number> {
   const at = now()
-  if (!isUnfinished(assignment)) return at + times.lease
+  if (!isUnfinished(assignment)) {
+    const isFresh = assignment.state === 'completed' && at - (assignment.completedAt ?? 0) < times.renewAfterEnd
+    if (isFresh) return at + times.lease
+    throw new AppError('not_found', 'The job is no longer valid')
+  }
   const isFirst = assignment.renewedAt === null
   await assignmentUpdate(db, assignment.id, ['given', 'acquired', 'running'], {
     state: 'running',

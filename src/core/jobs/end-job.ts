@@ -77,24 +77,36 @@ export async function endWithoutReport(
   await advanceRun(deps, job.runId)
 }
 
-/** Puts a job that no worker has begun back in line, at its old place. */
-export async function returnToLine({ db, now, signals, log }: EndDeps, assignment: Assignment): Promise<void> {
+/** Puts a job that no worker has begun back in line, at its old place; one that was cancelled meanwhile ends. */
+export async function returnToLine(deps: EndDeps, assignment: Assignment): Promise<void> {
+  const { db, now, signals, log } = deps
   const at = now()
-  const returned = await db.transaction().execute(async (tx) => {
-    const ended = await assignmentUpdate(tx, assignment.id, ['given', 'acquired'], { state: 'returned', completedAt: at })
-    if (!ended) return undefined
-    const requeued = await jobRequeue(tx, assignment.jobId)
-    await tokenDeleteOfAssignment(tx, assignment.id)
-    await stepReportDelete(tx, assignment.jobId)
-    await chunksDelete(tx, assignment.jobId, assignment.id)
-    if (requeued) await jobEvent(tx, requeued.job, 'job.requeued', at, { runnerId: assignment.runnerId, assignmentId: assignment.id })
-    return requeued
-  })
+  const returned = await db
+    .transaction()
+    .execute(async (tx) => {
+      const ended = await assignmentUpdate(tx, assignment.id, ['given', 'acquired'], { state: 'returned', completedAt: at })
+      if (!ended) return undefined
+      const requeued = await jobRequeue(tx, assignment.jobId)
+      if (requeued && requeued.job.cancelledAt !== null) throw new Cancelled()
+      await tokenDeleteOfAssignment(tx, assignment.id)
+      await stepReportDelete(tx, assignment.jobId)
+      await chunksDelete(tx, assignment.jobId, assignment.id)
+      if (requeued) await jobEvent(tx, requeued.job, 'job.requeued', at, { runnerId: assignment.runnerId, assignmentId: assignment.id })
+      return requeued
+    })
+    .catch((error: unknown) => {
+      if (error instanceof Cancelled) return 'cancelled' as const
+      throw error
+    })
+  if (returned === 'cancelled') return endWithoutReport(deps, assignment, 'The job was cancelled before it started', 'cancelled')
   if (!returned) return
   log.info({ jobId: assignment.jobId, assignmentId: assignment.id, runnerId: assignment.runnerId }, 'job back in line')
   signals.send('runner', assignment.runnerId)
   signals.send('line', returned.line.id)
 }
+
+/** Undoes the way back to the line. */
+class Cancelled extends Error {}
 
 async function finish(
   tx: Deps['db'],

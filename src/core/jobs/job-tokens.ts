@@ -58,8 +58,9 @@ export async function authenticateJob(
     if (at - assignment.lastSignAt > SIGN_EVERY_MS) await assignmentSign(deps.db, assignment.id, at)
     return assignment
   }
+  if (options.evenEnded) return assignment
   const endedLately = assignment.completedAt !== null && at - assignment.completedAt < deps.times.renewAfterEnd
-  if (assignment.state === 'returned' || (!endedLately && !options.evenEnded)) {
+  if (assignment.state === 'returned' || !endedLately) {
     throw new AppError('unauthenticated', 'The job of this token has ended')
   }
   return assignment

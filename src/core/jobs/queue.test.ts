@@ -3,7 +3,7 @@ import { actionsClient } from '../../../test/support/actions-client.ts'
 import { eventually } from '../../../test/support/eventually.ts'
 import { oneJob, queueRun } from '../../../test/support/queue.ts'
 import { startServer, type StartOptions } from '../../../test/support/start-server.ts'
-import { wireRunner } from '../../../test/support/wire-runner.ts'
+import { wireRunner, type JobMessageBody } from '../../../test/support/wire-runner.ts'
 import { beatPulse, endCancelledJobs, endJobLeases, endOverdueJobs, endStaleQueued } from './reconcile-jobs.ts'
 import { removeAbandonedRunners } from '../maintenance.ts'
 
@@ -252,6 +252,64 @@ test('a cancel that comes before the first renewal waits for it', async () => {
   expect(await poll).toMatchObject({ messageType: 'JobCancellation' })
   expect((await runner.complete(job, 'canceled')).status).toBe(204)
   expect(await t.job(run.id)).toMatchObject({ conclusion: 'cancelled' })
+})
+
+test('a job that is cancelled before its first renewal and never renewed ends as cancelled, and no other runner gets it', async () => {
+  await using t = await startClocked({ times: { pollHeld: 100 } })
+  const runner = await wireRunner(t.server, 'acme')
+  await runner.connect()
+  const run = await queueRun(t.server, t.repository, oneJob())
+  const given = await runner.poll()
+  await runner.acquire(given?.body['runner_request_id'] ?? '')
+  await t.server.admin('POST', `/repos/acme/rocket/actions/runs/${run.id}/cancel`)
+
+  t.clock.ahead += 90 * SECOND
+  await endJobLeases(t.server.deps)
+
+  expect(await t.job(run.id)).toMatchObject({ status: 'completed', conclusion: 'cancelled' })
+  expect((await t.actions.runs())[0]).toMatchObject({ status: 'completed', conclusion: 'cancelled' })
+  const other = await wireRunner(t.server, 'acme')
+  await other.connect()
+  expect(await other.poll()).toBeUndefined()
+})
+
+test('a runner whose job went back in line is told so at its renewal, and its completion is accepted and changes nothing', async () => {
+  await using t = await startClocked({ times: { pollHeld: 100 } })
+  const runner = await wireRunner(t.server, 'acme')
+  await runner.connect()
+  const run = await queueRun(t.server, t.repository, oneJob())
+  const given = await runner.poll()
+  const message = (await (await runner.acquire(given?.body['runner_request_id'] ?? '')).json()) as JobMessageBody
+  t.clock.ahead += 90 * SECOND
+  await endJobLeases(t.server.deps)
+
+  const renewed = await runner.renew(message)
+  expect(renewed.status).toBe(404)
+  expect(await renewed.json()).toMatchObject({ source: 'actions-run-service', statusCode: 404 })
+  expect((await runner.complete(message)).status).toBe(204)
+  expect(await t.job(run.id)).toMatchObject({ status: 'queued' })
+})
+
+test('the token of one job neither renews nor completes another', async () => {
+  await using t = await startClocked({ times: { pollHeld: 100 } })
+  const jobs = []
+  for (let i = 0; i < 2; i++) {
+    const runner = await wireRunner(t.server, 'acme')
+    await runner.connect()
+    await queueRun(t.server, t.repository, oneJob())
+    jobs.push({ runner, message: await runner.takeJob() })
+  }
+  const [own, other] = jobs
+  if (!own || !other) throw new Error('no jobs')
+  const foreign = { ...own.message, plan: other.message.plan, jobId: other.message.jobId }
+
+  expect((await own.runner.renew(foreign)).status).toBe(403)
+  expect((await own.runner.complete(foreign)).status).toBe(403)
+  expect(
+    (await t.server.admin('GET', '/repos/acme/rocket/actions/runs?status=in_progress').then((answer) => answer.json())) as object,
+  ).toMatchObject({
+    total_count: 2,
+  })
 })
 
 test('timeout-minutes reaches the runner as a cancel and says so', async () => {

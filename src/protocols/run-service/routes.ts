@@ -8,7 +8,8 @@ import { baseOf, type AddressBook } from '../../http/addresses.ts'
 import { useAnyJson } from '../../http/body.ts'
 import { failureOf } from '../../http/failures.ts'
 import type { App } from '../../http/server.ts'
-import type { Annotation, Conclusion, Step } from '../../model/job.ts'
+import { AppError } from '../../model/errors.ts'
+import type { Annotation, Assignment, Conclusion, Step } from '../../model/job.ts'
 
 type RunServiceDeps = Deps & { book: AddressBook }
 
@@ -69,7 +70,8 @@ export function runServiceRoom(app: App, { deps }: { deps: RunServiceDeps }): vo
   })
 
   app.post('/_run/renewjob', { config: { access: { by: 'job' } }, schema: { body: RenewRequest } }, async (request) => {
-    const assignment = await authenticateJob(deps, request.headers.authorization)
+    const assignment = await authenticateJob(deps, request.headers.authorization, { evenEnded: true })
+    requireOwn(assignment, request.body)
     const lockedUntil = await renewJob(deps, assignment)
     return { lockedUntil: new Date(lockedUntil).toISOString() }
   })
@@ -80,10 +82,17 @@ export function runServiceRoom(app: App, { deps }: { deps: RunServiceDeps }): vo
     async (request, reply) => {
       // Any holder of a token of ours gets 2xx, also when the job ended long ago: else the runner reports a failure on top (6.4).
       const assignment = await authenticateJob(deps, request.headers.authorization, { evenEnded: true })
+      requireOwn(assignment, request.body)
       await completeJob(deps, assignment, reportOf(request.body))
       return reply.code(204).send()
     },
   )
+}
+
+/** The job that the body names must be that of the token. */
+function requireOwn(assignment: Assignment, { planId, jobId }: Static<typeof RenewRequest>): void {
+  const isOwn = planId.toLowerCase() === assignment.planId && jobId.toLowerCase() === assignment.jobGuid
+  if (!isOwn) throw new AppError('forbidden', 'The token is for another job')
 }
 
 /** The body's `statusCode` is what decides, so it equals the status. */
