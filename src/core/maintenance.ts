@@ -4,6 +4,7 @@ import { eventsForget } from '../store/events.ts'
 import { runnerById, runnersAbandoned, runnersForget } from '../store/runners.ts'
 import { blobsOfRun, repositoriesPushedSince, runDelete, runsExpired } from '../store/retention.ts'
 import { runsStalled } from '../store/runs.ts'
+import { pushesForget } from '../store/pushes.ts'
 import { expiredDelete } from '../store/tokens.ts'
 import type { Deps } from './deps.ts'
 import { removeRunner } from './runners/runners.ts'
@@ -36,12 +37,13 @@ export async function removeAbandonedRunners(deps: Pick<Deps, 'db' | 'now' | 'ti
   return `${removed} runners`
 }
 
-/** Deletes live lines of jobs whose uploaded log is there, and tokens that have expired. */
+/** Deletes live lines of jobs whose uploaded log is there, tokens that have expired, and events and pushes that are older than runs are kept. */
 export async function pruneSpares({ db, now, retentionMs }: Pick<Deps, 'db' | 'now' | 'retentionMs'>): Promise<string> {
   const jobs = await jobsWithSpareChunks(db, now() - CHUNKS_KEPT_MS, BATCH)
   for (const jobId of jobs) await chunksDelete(db, jobId)
   await expiredDelete(db, now())
   await eventsForget(db, now() - retentionMs)
+  await pushesForget(db, now() - retentionMs)
   return `${jobs.length} logs`
 }
 

@@ -40,7 +40,7 @@ export function fullName(repository: Repository): string {
 /** First segments of paths that we serve: an owner of that name would be unreachable, or shadow us (architecture 1.9). */
 const RESERVED_LOGINS = new Set(
   `api enterprises orgs organizations repositories users user twirp assets login logout settings healthz readyz metrics meta versions zen
-  rate_limit app apps installation authorizations`.split(/\s+/),
+  rate_limit avatars app apps installation authorizations`.split(/\s+/),
 )
 
 /** Checks a login. @throws AppError invalid */

@@ -33,6 +33,8 @@ export interface Runner {
   groupAllowsPublic: boolean
   /** Of the session that it holds now. */
   sessionId: string | null
+  /** When the session last polled, as far as it was written. */
+  polledAt: number | null
   /** Has an assignment that is not finished: never sent a second job. */
   busy: boolean
 }

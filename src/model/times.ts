@@ -19,6 +19,8 @@ export interface Times {
   lease: number
   /** `renewjob` is still answered this long after the end of the job. */
   renewAfterEnd: number
+  /** Logs are still taken this long after the end of the job. */
+  uploadAfterEnd: number
   /** What the runner is told to give a cancelled job before it is killed. */
   cancelGrace: number
   /** The server ends a cancelled job itself after this. */
@@ -54,6 +56,7 @@ export const defaultTimes: Times = {
   sessionHeld: 60 * SECOND,
   lease: 85 * SECOND,
   renewAfterEnd: 5 * MINUTE,
+  uploadAfterEnd: 5 * MINUTE,
   cancelGrace: 5 * MINUTE,
   cancelDeadline: 5.5 * MINUTE,
   jobTimeout: 360 * MINUTE,

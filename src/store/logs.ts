@@ -199,6 +199,16 @@ export async function chunkAppend(db: Db, jobId: number, chunk: Omit<Chunk, 'seq
   return row?.seq
 }
 
+/** How many characters of live lines there are of a job. */
+export async function chunksLength(db: Db, jobId: number): Promise<number> {
+  const row = await db
+    .selectFrom('logChunk')
+    .select((eb) => eb.fn.sum<number | string | null>(eb.fn('length', ['lines'])).as('length'))
+    .where('jobId', '=', jobId)
+    .executeTakeFirst()
+  return Number(row?.length ?? 0)
+}
+
 /** Live lines of a job after `after`, in order, at most `limit` chunks. */
 export async function chunksAfter(db: Db, jobId: number, after: number, limit: number): Promise<Chunk[]> {
   const rows = await db

@@ -43,13 +43,19 @@ export async function pushSettle(db: Db, id: number, state: 'settled' | 'refused
 
 const rowUpdate = guardedUpdate('push', 'state')
 
+/** Deletes pushes that ended before an instant. */
+export async function pushesForget(db: Db, before: number): Promise<void> {
+  await db.deleteFrom('push').where('settledAt', '<', before).execute()
+}
+
 /** Pushes that were received before an instant and not ended, oldest first. */
-export async function pushesReceivedBefore(db: Db, before: number, limit: number): Promise<Push[]> {
+export async function pushesReceivedBefore(db: Db, before: number, limit: number, except: number[] = []): Promise<Push[]> {
   const rows = await db
     .selectFrom('push')
     .selectAll()
     .where('state', '=', sql.lit('received'))
     .where('createdAt', '<', before)
+    .$if(except.length > 0, (query) => query.where('id', 'not in', except))
     .orderBy('id')
     .limit(limit)
     .execute()

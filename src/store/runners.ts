@@ -13,6 +13,7 @@ type RunnerRow = Omit<Selectable<Schema['runner']>, 'nameKey'> & {
   groupName: string | null
   groupAllowsPublic: number | null
   sessionId: string | null
+  polledAt: number | null
   busyAssignment: number | null
 }
 
@@ -37,6 +38,7 @@ function decodeRunner(row: RunnerRow): Runner {
     deletedAt: row.deletedAt,
     groupAllowsPublic: row.groupAllowsPublic === 1,
     sessionId: row.sessionId,
+    polledAt: row.polledAt,
     busy: row.busyAssignment !== null,
   }
 }
@@ -71,6 +73,7 @@ function runnersWith(db: Db) {
       'runnerGroup.name as groupName',
       'runnerGroup.allowsPublicRepositories as groupAllowsPublic',
       'runnerSession.sessionId',
+      'runnerSession.lastPollAt as polledAt',
       'assignment.id as busyAssignment',
     ])
 }

@@ -58,6 +58,25 @@ test.each<[string, string | Buffer, RegExp]>([
   expect(Math.max(...waits)).toBeLessThan(1000)
 })
 
+test('an event that starts nothing yet is named with its line in the answer to the push, and the file runs for the push', async () => {
+  await using server = await startServer()
+  const { token } = await server.user('mona')
+  await server.organization('acme', { mona: 'owner' })
+  const repository = await server.repository('acme', 'rocket')
+  const jobs = 'jobs: {a: {runs-on: x, steps: [{run: echo}]}}\n'
+
+  const remote = await server.push(token, repository, {
+    '.github/workflows/both.yml': `name: Both\non:\n  push:\n  schedule: [{cron: '0 0 * * *'}]\n${jobs}`,
+    '.github/workflows/pr.yml': `on: pull_request\n${jobs}`,
+  })
+
+  expect(remote).toContain('Both #1 started')
+  expect(remote).toContain(
+    ".github/workflows/both.yml, line 4: 'schedule' is not offered by this version of Fleetfoot yet, it starts nothing.",
+  )
+  expect(remote).toContain(".github/workflows/pr.yml, line 1: 'pull_request' is not offered")
+})
+
 test('filters that explode do not: a push with many stars is decided at once', async () => {
   await using server = await startServer()
   const { token } = await server.user('mona')

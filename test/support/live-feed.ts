@@ -7,6 +7,8 @@ export interface OpenFeed extends AsyncDisposable {
   send(startLine: number, lines: string[], options?: { stepId?: string; fragment?: number }): void
   raw(data: string | Buffer): void
   terminate(): void
+  /** When the other side has ended the connection. */
+  closed: Promise<void>
 }
 
 /** The runner's side of the live feed. */
@@ -18,7 +20,9 @@ export async function openFeed(job: RunningJob): Promise<OpenFeed> {
     ws.once('error', reject)
   })
   ws.on('error', () => {})
+  const closed = new Promise<void>((resolve) => ws.once('close', () => resolve()))
   return {
+    closed,
     send(startLine, lines, { stepId = STEP, fragment } = {}) {
       const bytes = Buffer.from(JSON.stringify({ value: lines, stepId, startLine, count: lines.length }))
       const size = fragment ?? bytes.length
@@ -29,7 +33,6 @@ export async function openFeed(job: RunningJob): Promise<OpenFeed> {
     terminate: () => ws.terminate(),
     async [Symbol.asyncDispose]() {
       if (ws.readyState === WebSocket.CLOSED) return
-      const closed = new Promise<void>((resolve) => ws.once('close', () => resolve()))
       ws.close(1000, 'Closing websocket')
       await closed
     },

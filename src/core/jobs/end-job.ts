@@ -32,9 +32,10 @@ export async function completeJob(deps: EndDeps, assignment: Assignment, report:
     const ended = await assignmentUpdate(tx, assignment.id, UNFINISHED, { state: 'completed', completedAt: at })
     if (!ended) return undefined
     const before = await jobById(tx, assignment.jobId)
-    const isTimeout = before?.cancelReason === 'timeout'
-    // A cancelled job may still report success of its `always()` steps; the cancel is what counts.
-    const conclusion = before?.cancelledAt != null && report.conclusion !== 'success' ? 'cancelled' : report.conclusion
+    // One that succeeded was done before it heard of the cancel; what failed by the cancel is cancelled.
+    const isCancelled = before?.cancelledAt != null && report.conclusion !== 'success'
+    const isTimeout = isCancelled && before.cancelReason === 'timeout'
+    const conclusion = isCancelled ? 'cancelled' : report.conclusion
     const steps = report.steps ?? closeSteps((await stepReportGet(tx, assignment.jobId))?.steps ?? [], conclusion, at)
     await stepReportSet(tx, { jobId: assignment.jobId, assignmentId: assignment.id, changeOrder: Number.MAX_SAFE_INTEGER, steps })
     const annotations = isTimeout && before ? [problemAnnotation(timeoutText(before)), ...report.annotations] : report.annotations

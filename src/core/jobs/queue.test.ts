@@ -5,7 +5,9 @@ import { oneJob, queueRun } from '../../../test/support/queue.ts'
 import { startServer, type StartOptions } from '../../../test/support/start-server.ts'
 import { wireRunner, type JobMessageBody } from '../../../test/support/wire-runner.ts'
 import { beatPulse, endCancelledJobs, endJobLeases, endOverdueJobs, endStaleQueued } from './reconcile-jobs.ts'
+import { runnerById } from '../../store/runners.ts'
 import { removeAbandonedRunners } from '../maintenance.ts'
+import { openSession } from '../runners/sessions.ts'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
@@ -252,6 +254,25 @@ test('a cancel that comes before the first renewal waits for it', async () => {
   expect(await poll).toMatchObject({ messageType: 'JobCancellation' })
   expect((await runner.complete(job, 'canceled')).status).toBe(204)
   expect(await t.job(run.id)).toMatchObject({ conclusion: 'cancelled' })
+})
+
+test('a second session is refused on another node while the first polls, also when other calls were heard in between', async () => {
+  await using t = await startClocked({ times: { pollHeld: 100 } })
+  const runner = await wireRunner(t.server, 'acme')
+  await runner.connect()
+  await queueRun(t.server, t.repository, oneJob())
+  const given = await runner.poll()
+  t.clock.ahead += 50 * SECOND
+  const message = (await (await runner.acquire(given?.body['runner_request_id'] ?? '')).json()) as JobMessageBody
+  await runner.renew(message)
+  await runner.poll('Busy')
+  t.clock.ahead += 50 * SECOND
+
+  const [{ id } = { id: 0 }] = await t.runners()
+  const row = await runnerById(t.server.deps.db, id)
+  if (!row) throw new Error('there is no runner')
+  const again = openSession(t.server.deps, row, { ownerName: 'another machine', version: '2.336.0', hasOpenPoll: false })
+  await expect(again).rejects.toThrow('already exists')
 })
 
 test('a job that is cancelled before its first renewal and never renewed ends as cancelled, and no other runner gets it', async () => {

@@ -37,6 +37,23 @@ test('two followers get each line as it comes, the states, and the end', async (
   }
 })
 
+test('a feed that goes on after its job has ended is cut off, and what it sends is not kept', async () => {
+  const clock = { ahead: 0 }
+  await using server = await startServer({ now: () => Date.now() + clock.ahead })
+  const job = await runningJob(server)
+  await using feed = await openFeed(job)
+  feed.send(1, ['one'])
+  const kept = () => server.deps.db.selectFrom('logChunk').select('lines').execute()
+  await eventually(async () => expect(await kept()).toHaveLength(1))
+  await job.runner.complete(job.message)
+
+  clock.ahead = 2 * 60_000
+  feed.send(2, ['two'])
+
+  await feed.closed
+  expect(await kept()).toHaveLength(1)
+})
+
 test('a follower that comes back with the last id loses nothing and gets nothing twice', async () => {
   await using server = await startServer()
   const job = await runningJob(server)

@@ -2,10 +2,11 @@ import { needs, type Actor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import type { Assignment, Job } from '../../model/job.ts'
 import { isPassingTrouble } from '../../model/trouble.ts'
-import { jobById } from '../../store/jobs.ts'
-import { chunkAppend, chunksAfter, logGet, type Chunk } from '../../store/logs.ts'
+import { assignmentById, jobById } from '../../store/jobs.ts'
+import { chunkAppend, chunksAfter, chunksLength, logGet, type Chunk } from '../../store/logs.ts'
 import { authorizeRepository, type RepositoryRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
+import { isUnfinished } from '../jobs/job-tokens.ts'
 import { readStepLogs } from './read-log.ts'
 
 const BATCH_BYTES = 64 * 1024
@@ -13,6 +14,11 @@ const BATCH_MS = 50
 /** Lines that wait while the database is away: they may be the only copy of what the job says meanwhile. */
 const KEPT_BYTES = 8 * 1024 * 1024
 const RETRY_MS = 1000
+/** Live lines that are kept of a job: what comes beyond is in the uploaded log only. */
+const JOB_BYTES = 64 * 1024 * 1024
+/** A writer asks this often whether its job still runs, and takes lines this long after its end. */
+const ASK_MS = 5000
+const AFTER_END_MS = 60_000
 /** The last lines of a job may still be in a writer's batch, also on another node, when the job is completed already. */
 const LAST_LINES_MS = 5 * BATCH_MS
 const CHUNKS_READ = 100
@@ -32,15 +38,21 @@ export interface FeedLines {
 export class FeedWriter implements AsyncDisposable {
   readonly #deps: Pick<Deps, 'db' | 'now' | 'signals' | 'log'>
   readonly #assignment: Assignment
+  readonly #onOver: () => void
+  #room: number | undefined
+  #askedAt = 0
   #waiting: FeedLines[] = []
   #bytes = 0
   #timer: NodeJS.Timeout | undefined
   #writing: Promise<void> | undefined
   #closed = false
 
-  constructor(deps: Pick<Deps, 'db' | 'now' | 'signals' | 'log'>, assignment: Assignment) {
+  /** `onOver` is called when no more lines of the job are taken: it ended a while ago. */
+  constructor(deps: Pick<Deps, 'db' | 'now' | 'signals' | 'log'>, assignment: Assignment, onOver: () => void = () => {}) {
     this.#deps = deps
     this.#assignment = assignment
+    this.#onOver = onOver
+    this.#askedAt = deps.now()
   }
 
   add(lines: FeedLines): void {
@@ -102,6 +114,18 @@ export class FeedWriter implements AsyncDisposable {
   async #append(lines: FeedLines): Promise<void> {
     const { db, now } = this.#deps
     const { id: assignmentId, jobId } = this.#assignment
+    if (now() - this.#askedAt >= ASK_MS) {
+      this.#askedAt = now()
+      const assignment = await assignmentById(db, assignmentId)
+      const isOver = !assignment || (!isUnfinished(assignment) && now() - (assignment.completedAt ?? 0) >= AFTER_END_MS)
+      if (isOver) {
+        this.#onOver()
+        return
+      }
+    }
+    this.#room ??= JOB_BYTES - (await chunksLength(db, jobId))
+    if (this.#room < sizeOf(lines)) return
+    this.#room -= sizeOf(lines)
     const chunk = { assignmentId, ...lines, createdAt: now() }
     while ((await chunkAppend(db, jobId, chunk)) === undefined);
   }

@@ -142,6 +142,25 @@ test('a log that the store has lost gives way to what else there is', async () =
   expect(texts(await job.log())).toEqual(['from the feed'])
 })
 
+test('line numbers and counts are what the job says: absurd ones cost nothing', async () => {
+  await using server = await startServer()
+  const job = await runningJob(server)
+  await job.updateSteps(1, steps)
+  await liveLine(job, FIRST, 1, ['one'])
+  await liveLine(job, FIRST, Number.MAX_SAFE_INTEGER - 1, ['far'])
+  await put(await job.logUrl(SECOND), { body: stamped(['two']) })
+  await job.logDone(SECOND, 999_999_999_999_999)
+  await job.runner.complete(job.message, 'succeeded', { stepResults: null as never })
+
+  const lines = texts(await job.log())
+  expect(lines.map((line) => line.replace(/\d{6,}/, 'many'))).toEqual(['one', '?many', 'far', '?rest', 'two', '?many'])
+})
+
+test('more live lines than a call takes arguments are a log', () => {
+  const live = new Map(Array.from({ length: 200_000 }, (_, index) => [index + 1, { text: 'x', at: 0 }]))
+  expect(fromLiveLines(live, 1, undefined).split('\n')).toHaveLength(200_001)
+})
+
 test('a job without a line has no log', async () => {
   await using server = await startServer()
   const job = await runningJob(server)

@@ -166,28 +166,24 @@ function isSame(uploaded: string, live: string): boolean {
 
 /** Live lines from `first` to `last` as log text; a run of numbers that never came is one marked line. */
 export function fromLiveLines(live: ReadonlyMap<number, LiveLine>, first: number, last: number | undefined): string {
-  const end = last ?? Math.max(0, ...live.keys())
+  // By the lines that are there, not by their numbers: those come from the job, and may be anything.
+  const numbers = [...live.keys()].filter((number) => number >= first && (last === undefined || number <= last)).sort((a, b) => a - b)
   const texts: string[] = []
-  let lost = 0
-  let at = [...live.values()][0]?.at ?? 0
-  const flush = () => {
-    if (lost > 0)
-      texts.push(
-        `${stamp(at)} ##[warning]${lost === 1 ? 'One line is' : `${lost} lines are`} missing here: the server did not receive them`,
-      )
-    lost = 0
+  let at = live.values().next().value?.at ?? 0
+  const gap = (lost: number) => {
+    if (lost <= 0) return
+    const lines = lost === 1 ? 'One line is' : `${lost} lines are`
+    texts.push(`${stamp(at)} ##[warning]${lines} missing here: the server did not receive them`)
   }
-  for (let number = first; number <= end; number++) {
+  let next = first
+  for (const number of numbers) {
     const line = live.get(number)
-    if (!line) {
-      lost++
-      continue
-    }
-    at = line.at
-    flush()
-    texts.push(`${stamp(at)} ${line.text}`)
+    at = line?.at ?? at
+    gap(number - next)
+    texts.push(`${stamp(at)} ${line?.text ?? ''}`)
+    next = number + 1
   }
-  flush()
+  if (last !== undefined) gap(last + 1 - next)
   return texts.map((text) => `${text}\n`).join('')
 }
 

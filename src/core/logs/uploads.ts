@@ -1,8 +1,10 @@
 import { AppError } from '../../model/errors.ts'
 import type { Assignment } from '../../model/job.ts'
+import { assignmentById } from '../../store/jobs.ts'
 import { blobGet, logFinish, summarySet } from '../../store/logs.ts'
 import { isSigned, sign } from '../access/keys.ts'
 import type { Deps } from '../deps.ts'
+import { isUnfinished } from '../jobs/job-tokens.ts'
 
 /** Step ids come from the runner, also of steps inside composite actions, which the server never saw. */
 const GUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/
@@ -32,6 +34,20 @@ export function signUpload({ keys }: Pick<Deps, 'keys'>, key: string, permission
   const signature = sign(keys.signedUrl, `${key}\n${permission}\n${until}`)
   // The secret part must be called `sig`: that is what toolkits mask (job-services.md 3.3).
   return { key, query: `sp=${permission}&se=${until}&sig=${signature}` }
+}
+
+/**
+ * Refuses to write an object of a job that has ended: the address outlives it by hours, and a log is a record. The runner writes all before
+ * it completes the job; a little later is fine.
+ *
+ * @throws AppError forbidden
+ */
+export async function requireRunning({ db, now, times }: Pick<Deps, 'db' | 'now' | 'times'>, key: string): Promise<void> {
+  const match = /^jobs\/(\d{1,15})-/.exec(key)
+  const assignment = match ? await assignmentById(db, Number(match[1])) : undefined
+  const endedAt = assignment?.completedAt ?? Infinity
+  const isOpen = assignment && (isUnfinished(assignment) || (assignment.state === 'completed' && now() - endedAt < times.uploadAfterEnd))
+  if (!isOpen) throw new AppError('forbidden', 'The job of this object has ended')
 }
 
 /** @throws AppError forbidden for a signature that is not ours, not for this object or this use, or over */

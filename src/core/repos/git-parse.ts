@@ -2,6 +2,9 @@ import type { Commit } from '../../model/job.ts'
 import type { CommitFiles, DirectoryEntry, Ref } from './git.ts'
 
 /** Reads a commit object, as `git cat-file` gives it. */
+/** Messages are kept up to this: each goes into events and job messages. */
+const MESSAGE_BYTES = 64 * 1024
+
 export function parseCommit(id: string, raw: Buffer): Commit {
   const end = raw.indexOf('\n\n')
   const headers = (end < 0 ? raw : raw.subarray(0, end)).toString('latin1').split('\n')
@@ -12,7 +15,7 @@ export function parseCommit(id: string, raw: Buffer): Commit {
   return {
     id,
     treeId: value('tree'),
-    message: end < 0 ? '' : decode(raw.subarray(end + 2)).replace(/\n+$/, ''),
+    message: end < 0 ? '' : decode(raw.subarray(end + 2, end + 2 + MESSAGE_BYTES)).replace(/\n+$/, ''),
     timestamp: committer.timestamp,
     author: { name: author.name, email: author.email },
     committer: { name: committer.name, email: committer.email },

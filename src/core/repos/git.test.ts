@@ -1,4 +1,4 @@
-import { createWriteStream, existsSync, readdirSync } from 'node:fs'
+import { createWriteStream, existsSync, readdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { spawnSync } from 'node:child_process'
@@ -101,6 +101,24 @@ test('a push is told as webhooks do: commits oldest first, with people, times an
   expect((await git.commitsBetween(7, undefined, third, 9))[0]?.added).toEqual(['gone', 'keep', 'ünï côde "q"'])
   expect((await git.commit(7, third)).message).toBe('nothing')
   await expect(git.commit(7, 'b'.repeat(40))).rejects.toMatchObject({ kind: 'not_found' })
+})
+
+test('of a commit with a message of megabytes as much is told as is kept of any, also amid others', async () => {
+  using client = makeGitClient()
+  const { git, put } = await makeWork(client)
+  const first = await client.commit('w', 'first', { a: '1' })
+  writeFileSync(path.join(client.folder, 'message'), `large\n\n${'x'.repeat(20 * 1024 * 1024)}`)
+  await client.git('w', 'commit', '--quiet', '--allow-empty', '--file', '../message')
+  const large = await client.git('w', 'rev-parse', 'HEAD')
+  const third = await client.commit('w', 'third', { c: '1' })
+  await put('HEAD:main')
+
+  const commits = await git.commitsBetween(7, first, third, 20)
+
+  expect(commits.map(({ id }) => id)).toEqual([large, third])
+  expect(commits[0]?.message).toHaveLength(64 * 1024)
+  expect(commits[1]).toMatchObject({ message: 'third', added: ['c'] })
+  expect(await git.commit(7, large)).toMatchObject({ message: commits[0]?.message, author: { name: 'Ada' } })
 })
 
 test('changed paths of a branch are the difference of both ends; of a new branch, of what no other branch has', async () => {

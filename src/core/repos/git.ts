@@ -234,9 +234,19 @@ async function setHead(context: Context, id: number, branch: string): Promise<vo
 }
 
 async function readCommit(context: Context, id: number, sha: string): Promise<Commit> {
-  const [object] = await readObjects(context, id, [`${checkId(sha)}^{commit}`])
-  if (!object) throw new AppError('not_found', `No commit found for SHA: ${sha}`)
-  return parseCommit(object.sha, object.content)
+  const commit = await readOneCommit(context, id, `${checkId(sha)}^{commit}`)
+  if (!commit) throw new AppError('not_found', `No commit found for SHA: ${sha}`)
+  return commit
+}
+
+/** The headers and the message of a commit; of one that is longer, as much as is kept of any. */
+const COMMIT_BYTES = 256 * 1024
+
+async function readOneCommit(context: Context, id: number, name: string): Promise<Commit | undefined> {
+  const limit = { maxBytes: COMMIT_BYTES + HEADER_BYTES }
+  const result = await ask(context, id, ['cat-file', '--batch'], { input: `${name}\n`, ...limit })
+  const [object] = result ? objectsIn(result.stdout, 1) : []
+  return object && parseCommit(object.sha, object.content)
 }
 
 /** What events and runs keep of a commit. */
@@ -248,12 +258,24 @@ async function commitsBetween(context: Context, id: number, range: Range, limit:
   const ids = await newCommits(context, id, range, limit)
   if (ids === undefined || ids.length === 0) return []
   const oldestFirst = ids.slice(0, limit).reverse()
-  const commits = await readObjects(context, id, oldestFirst)
+  const commits = await readCommits(context, id, oldestFirst)
   const files = await filesOf(context, id, oldestFirst)
-  return commits.flatMap((object) => {
-    if (!object) return []
-    return { ...headOf(parseCommit(object.sha, object.content)), ...(files.get(object.sha) ?? { added: [], removed: [], modified: [] }) }
-  })
+  return commits.map((commit) => ({ ...headOf(commit), ...(files.get(commit.id) ?? { added: [], removed: [], modified: [] }) }))
+}
+
+/** All with one process, unless one of them is too long for that. */
+async function readCommits(context: Context, id: number, names: string[]): Promise<Commit[]> {
+  const limit = { maxBytes: names.length * (COMMIT_BYTES + HEADER_BYTES) }
+  const result = await ask(context, id, ['cat-file', '--batch'], { input: names.map((name) => `${name}\n`).join(''), ...limit })
+  if (result && !result.cut) {
+    return objectsIn(result.stdout, names.length).flatMap((object) => (object ? [parseCommit(object.sha, object.content)] : []))
+  }
+  const commits: Commit[] = []
+  for (const name of names) {
+    const commit = await readOneCommit(context, id, name)
+    if (commit) commits.push(commit)
+  }
+  return commits
 }
 
 /** What each commit changed against its first parent. */
@@ -327,6 +349,8 @@ async function readFile(context: Context, id: number, sha: string, file: string,
 interface ReadObject {
   sha: string
   type: string
+  /** Of the whole, also where the content is cut. */
+  size: number
   content: Buffer
 }
 
@@ -338,22 +362,26 @@ async function readObjects(context: Context, id: number, names: string[], maxByt
   const limit = maxBytes === undefined ? {} : { maxBytes: names.length * (maxBytes + HEADER_BYTES) }
   const result = await ask(context, id, ['cat-file', '--batch'], { input: names.map((name) => `${name}\n`).join(''), ...limit })
   if (!result) return names.map(() => undefined)
+  const objects = objectsIn(result.stdout, names.length)
+  const large = objects.find((object) => object && object.size > Math.min(object.content.length, maxBytes ?? Infinity))
+  if (large) throw new AppError('too_large', `This file is ${large.size} bytes long; ${maxBytes ?? 0} are allowed.`)
+  return objects
+}
 
+/** What `cat-file --batch` printed of so many names; undefined for one that is not there. The last of an output that was cut is cut. */
+function objectsIn(output: Buffer, count: number): (ReadObject | undefined)[] {
   let at = 0
-  return names.map(() => {
-    const end = result.stdout.indexOf('\n', at)
-    const header = result.stdout.subarray(at, end < 0 ? undefined : end).toString('utf8')
+  return Array.from({ length: count }, () => {
+    const end = output.indexOf('\n', at)
+    const header = output.subarray(at, end < 0 ? undefined : end).toString('utf8')
     at = end + 1
     const match = /^([0-9a-f]{40}) (\w+) (\d+)$/.exec(header)
     if (!match) return undefined
     const [, sha = '', type = '', sizeText] = match
     const size = Number(sizeText)
-    if (result.cut || (maxBytes !== undefined && size > maxBytes)) {
-      throw new AppError('too_large', `This file is ${size} bytes long; ${maxBytes ?? 0} are allowed.`)
-    }
-    const content = result.stdout.subarray(at, at + size)
+    const content = output.subarray(at, at + size)
     at += size + 1
-    return { sha, type, content }
+    return { sha, type, size, content }
   })
 }
 

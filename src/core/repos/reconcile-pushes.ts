@@ -6,6 +6,12 @@ import { completePush } from './push.ts'
 
 /** More wait for the next time. */
 const AT_ONCE = 100
+/** One that failed is tried again after this, twice as long each time, up to an hour. */
+const AGAIN_MS = 10_000
+const HOUR_MS = 60 * 60_000
+/** Pushes that failed on this node, by database, and when to try them again. */
+const failures = new WeakMap<object, Map<number, { tries: number; at: number }>>()
+
 /** Later pushes that are looked at. */
 const LATER = 1000
 
@@ -14,13 +20,20 @@ const LATER = 1000
  * updates git made is read from the refs. Answers how many were ended.
  */
 export async function reconcilePushes(deps: Deps, olderThanMs: number): Promise<number> {
-  const pushes = await pushesReceivedBefore(deps.db, deps.now() - olderThanMs, AT_ONCE)
+  const at = deps.now()
+  const failing = failures.get(deps.db) ?? new Map<number, { tries: number; at: number }>()
+  failures.set(deps.db, failing)
+  const aside = [...failing].filter(([, again]) => again.at > at).map(([id]) => id)
+  const pushes = await pushesReceivedBefore(deps.db, at - olderThanMs, AT_ONCE, aside)
   for (const push of pushes) {
     try {
       await reconcilePush(deps, push)
+      failing.delete(push.id)
     } catch (err) {
       // One that cannot be ended must not keep the others waiting.
-      deps.log.error({ err, pushId: push.id }, 'a push could not be settled')
+      const tries = (failing.get(push.id)?.tries ?? 0) + 1
+      failing.set(push.id, { tries, at: at + Math.min(AGAIN_MS * 2 ** tries, HOUR_MS) })
+      deps.log.error({ err, pushId: push.id, tries }, 'a push could not be settled')
     }
   }
   return pushes.length

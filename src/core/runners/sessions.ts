@@ -60,7 +60,11 @@ export async function heardOf(
   const at = now()
   const os = poll && osOf(poll.os)
   const isNews = poll !== undefined && ((poll.version !== '' && poll.version !== runner.version) || (os !== undefined && os !== runner.os))
-  if (!isNews && runner.lastSeenAt !== null && at - runner.lastSeenAt < times.seenWritten) return
-  await runnerSeen(db, runner.id, at, isNews ? { version: poll.version, os } : undefined)
-  if (poll) await sessionPolled(db, runner.id, poll.sessionId, at)
+  const isDue = (since: number | null, after: number) => since === null || at - since >= after
+  if (isNews || isDue(runner.lastSeenAt, times.seenWritten))
+    await runnerSeen(db, runner.id, at, isNews ? { version: poll.version, os } : undefined)
+  // By itself: other calls move `lastSeenAt` as well. A second session is judged by the polls of the first, of which another node knows no
+  // more than this: what is written must be younger than `sessionHeld` at the end of a poll that is held.
+  const pollWritten = Math.min(times.seenWritten, (times.sessionHeld - times.pollHeld) / 2)
+  if (poll && isDue(runner.polledAt, pollWritten)) await sessionPolled(db, runner.id, poll.sessionId, at)
 }

@@ -7,6 +7,7 @@ import type { HeadCommit } from '../../model/job.ts'
 import { branchOf, noCommit, type Push, type RefUpdate } from '../../model/push.ts'
 import { skipMarker } from '../../model/workflow/patterns.ts'
 import type { ParsedWorkflow, Triggers } from '../../model/workflow/plan.ts'
+import { notOffered } from '../../model/workflow/not-offered.ts'
 import { accountById } from '../../store/accounts.ts'
 import { pushById, pushSettle } from '../../store/pushes.ts'
 import { repositoryById } from '../../store/repositories.ts'
@@ -71,13 +72,27 @@ async function settleUpdate(deps: Deps, pushed: Pushed, update: RefUpdate): Prom
     return paths
   }
   for (const path of files) {
-    const parsed = await readWorkflow(deps, repository.id, sha, path)
+    let parsed = await readWorkflow(deps, repository.id, sha, path)
     const on = triggersOf(parsed)
-    const starts = on === undefined || (await starting(deps, on, update, changedPaths))
+    let starts: boolean
+    try {
+      starts = on === undefined || (await starting(deps, on, update, changedPaths))
+    } catch (error) {
+      if (!(error instanceof AppError) || error.kind !== 'invalid') throw error
+      // Filters that take too long are a problem of their file, as what else cannot be read of one.
+      parsed = { problems: [{ line: 1, column: 1, message: error.message }] }
+      starts = true
+    }
     if (starts) lines.push(...(await startRun(deps, pushed, { update, sha, head, path, parsed })))
     else if (branchOf(update.ref) === repository.defaultBranch) await rememberWorkflow(deps, repository, path, parsed)
+    if (starts || branchOf(update.ref) === repository.defaultBranch) lines.push(...eventsToCome(path, on))
   }
   return lines
+}
+
+/** What a file asks for that starts nothing yet: said at each push, as the file itself runs for what there is. */
+function eventsToCome(path: string, on: Triggers | undefined): string[] {
+  return (on?.others ?? []).slice(0, 10).map(({ event, line }) => `${path}, line ${line}: ${notOffered(event)}, it starts nothing.`)
 }
 
 /** Paths of the workflow files of a commit, by name. */
@@ -166,9 +181,8 @@ async function startRun(
   })
   if (!run) return []
   await advanceRun(deps, run.id)
-  const address = `${deps.addresses.url}/${fullName(repository)}/actions/runs/${run.id}`
   if (run.problem !== null) return [`${path} has problems, run ${run.id} failed:`, ...run.problem.split('\n').map((line) => `  ${line}`)]
-  return [`${workflow.name} #${run.number} started: ${address}`, `  follow it with: fleetfoot runs watch ${run.id}`]
+  return [`${workflow.name} #${run.number} started, follow it with: fleetfoot runs watch ${run.id}`]
 }
 
 function pusherOf(sender: Account): Actor {

@@ -18,7 +18,8 @@ import { NoOperationTraceWriter } from '@actions/workflow-parser/templates/trace
 import { WORKFLOW_ROOT } from '@actions/workflow-parser/workflows/workflow-constants'
 import { getWorkflowSchema } from '@actions/workflow-parser/workflows/workflow-schema'
 import type { ParsedWorkflow, PlannedJob, PlannedStep, Problem, RunDefaults, StepReference, Token, WorkflowPlan } from './plan.ts'
-import { notOffered, scalarText, type Report } from './problems.ts'
+import { notOffered } from './not-offered.ts'
+import { scalarText, type Report } from './problems.ts'
 import { sourceProblem, ValueReader } from './reader.ts'
 import { readTriggers } from './triggers.ts'
 

@@ -72,7 +72,7 @@ test.each<[filters: PushFilters, ref: string, paths: string[] | 'unknown', runs:
 })
 
 test('a workflow without push does not start from one', () => {
-  expect(matchesPush({ others: ['schedule'] }, { ref: 'refs/heads/main', changedPaths: 'unknown' })).toBe(false)
+  expect(matchesPush({ others: [{ event: 'schedule', line: 2 }] }, { ref: 'refs/heads/main', changedPaths: 'unknown' })).toBe(false)
 })
 
 test('the cost of a match grows with patterns and paths', () => {

@@ -81,7 +81,7 @@ export interface Triggers {
   push?: PushFilters
   workflowDispatch?: { inputs: DispatchInput[] }
   /** Events of the file that start nothing yet. */
-  others: string[]
+  others: { event: string; line: number }[]
 }
 
 export interface PushFilters {
@@ -111,9 +111,9 @@ export interface Problem {
 
 export type ParsedWorkflow = { plan: WorkflowPlan } | { problems: Problem[]; name?: string; on?: Triggers }
 
-/** A problem as one line for people: `line 7: 'strategy' is not offered by this version of Fleetfoot yet`. */
-export function problemText({ line, message }: Problem): string {
-  return `line ${line}: ${message}`
+/** A problem as one line for people: `line 7, column 5: 'strategy' is not offered by this version of Fleetfoot yet`. */
+export function problemText({ line, column, message }: Problem): string {
+  return `line ${line}, column ${column}: ${message}`
 }
 
 export type NeedResult = 'success' | 'failure' | 'cancelled' | 'skipped'

@@ -3,11 +3,6 @@ import { ScalarToken, type TemplateToken } from '@actions/workflow-parser/templa
 /** Adds a problem at a token's place. */
 export type Report = (at: TemplateToken | undefined, message: string) => void
 
-/** What a problem says of a feature that GitHub has and Fleetfoot has not. */
-export function notOffered(feature: string): string {
-  return `'${feature}' is not offered by this version of Fleetfoot yet`
-}
-
 /** A literal or an expression as text; `undefined` for what is no scalar. */
 export function scalarText(token: TemplateToken | undefined): string | undefined {
   return token instanceof ScalarToken ? token.toString() : undefined

@@ -2,7 +2,8 @@
 import { MappingToken, SequenceToken, StringToken, type TemplateToken } from '@actions/workflow-parser/templates/tokens/index'
 import { isValidPattern } from './patterns.ts'
 import type { DispatchInput, PushFilters, Triggers } from './plan.ts'
-import { notOffered, scalarText, type Report } from './problems.ts'
+import { notOffered } from './not-offered.ts'
+import { scalarText, type Report } from './problems.ts'
 
 const MAX_INPUTS = 25
 
@@ -13,7 +14,7 @@ export function readTriggers(on: TemplateToken | undefined, report: Report): Tri
     const body = value instanceof MappingToken ? value : undefined
     if (event.value === 'push') triggers.push = readPush(body, report)
     else if (event.value === 'workflow_dispatch') triggers.workflowDispatch = { inputs: readInputs(body?.find('inputs'), report) }
-    else triggers.others.push(event.value)
+    else triggers.others.push({ event: event.value, line: event.range?.start.line ?? 1 })
   }
   return triggers
 }

@@ -6,7 +6,7 @@ import type { Deps } from '../../core/deps.ts'
 import { runLogFiles } from '../../core/jobs/jobs.ts'
 import { appendBlock, createAppendObject, putObject, readObject, sealObject } from '../../core/logs/objects.ts'
 import { readJobLog } from '../../core/logs/read-log.ts'
-import { checkSignature } from '../../core/logs/uploads.ts'
+import { checkSignature, requireRunning } from '../../core/logs/uploads.ts'
 import { openArchive } from '../../core/repos/archives.ts'
 import { getRunnerPackage } from '../../core/runners/runner-packages.ts'
 import { failureOf } from '../../http/failures.ts'
@@ -37,6 +37,7 @@ export function blobRoom(app: App, { deps }: { deps: BlobDeps }): void {
     async (request, reply) => {
       const key = keyOf(request.params)
       checkSignature(deps, key, request.query, 'w')
+      await requireRunning(deps, key)
       const requestId = request.headers['x-ms-client-request-id']
       azureHeaders(request, reply)
       const { comp, seal } = request.query

@@ -39,6 +39,22 @@ test('the same put again is a success, and the later one counts', async () => {
   expect(await finish(job, 2)).toBe(stamped(['one', 'two']))
 })
 
+test('a log is not written any more when its job ended a while ago', async () => {
+  const clock = { ahead: 0 }
+  await using server = await startServer({ now: () => Date.now() + clock.ahead })
+  const job = await runningJob(server)
+  const url = await job.logUrl()
+  await sdk.put(url, stamped(['one']))
+  await finish(job, 1)
+
+  clock.ahead = 6 * 60_000
+
+  expect((await sdk.put(url, stamped(['forged']))).status).toBe(403)
+  expect((await sdk.create(url)).status).toBe(403)
+  expect((await sdk.append(url, stamped(['forged']))).status).toBe(403)
+  expect(await job.log()).toBe(stamped(['one']))
+})
+
 test('a small log is kept in the database, a larger one in the blob store, and a repeat may be of the other size', async () => {
   await using server = await startServer()
   const job = await runningJob(server)

@@ -33,7 +33,7 @@ export class Metrics {
     collectDefaultMetrics({ register: this.#registry })
     this.#requests = new Histogram({
       name: 'fleetfoot_http_request_seconds',
-      help: 'Time to answer, without held polls, by room and status class',
+      help: 'Time to answer, without held polls, by method and status class',
       labelNames: ['method', 'status'],
       buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10],
       registers: [this.#registry],

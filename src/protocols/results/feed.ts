@@ -53,7 +53,7 @@ export class Feed implements AsyncDisposable {
   }
 
   #accept(ws: WebSocket, assignment: Assignment): void {
-    const writer = new FeedWriter(this.#deps, assignment)
+    const writer = new FeedWriter(this.#deps, assignment, () => ws.terminate())
     this.#writers.add(writer)
     ws.on('message', (data) => {
       const lines = linesOf(data as Buffer)
