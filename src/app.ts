@@ -43,6 +43,7 @@ import { LocalSignals, type Signals } from './signals/signals.ts'
 import { PostgresSignals } from './signals/postgres-signals.ts'
 import { migrate } from './store/migrate.ts'
 import { databaseClock, openDatabase } from './store/open.ts'
+import { lockSqlite } from './store/sqlite.ts'
 
 export interface AppOptions {
   logger?: Logger
@@ -75,6 +76,8 @@ export interface ServedRoute {
 }
 
 const SHUTDOWN_MS = 10_000
+/** A server that takes the place of one that is stopping waits this long for it. */
+const LOCK_WAIT_MS = 5000
 /** Node clocks that differ from the database's by more than this would end leases early (architecture part 2). */
 const CLOCK_SKEW_MS = 5000
 
@@ -85,6 +88,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
   const log = requestLog(logger)
   const stack = new AsyncDisposableStack()
   try {
+    if (config.database.kind === 'sqlite') stack.use(lockSqlite(config.database.file, LOCK_WAIT_MS))
     const db = stack.adopt(openDatabase(config.database), (open) => open.destroy())
     await migrate(db, now())
     const signals = stack.use(await openSignals(config))

@@ -1,5 +1,5 @@
 import type { Deps } from '../core/deps.ts'
-import { endCancelledJobs, endJobLeases, endOverdueJobs, endStaleQueued } from '../core/jobs/reconcile-jobs.ts'
+import { beatPulse, endCancelledJobs, endJobLeases, endOverdueJobs, endStaleQueued } from '../core/jobs/reconcile-jobs.ts'
 import { advanceStalledRuns, expireRuns, pruneSpares, removeAbandonedRunners, tidyRepositories } from '../core/maintenance.ts'
 import { sweepOrphans } from '../core/sweep-orphans.ts'
 import { sweepArchives } from '../core/repos/archive-cache.ts'
@@ -15,7 +15,7 @@ const PUSH_SETTLES_MS = 10 * SECOND
 /** Everything that the product does without being asked. Each is a use-case, run by hand in tests. */
 export function backgroundTasks(deps: Deps): Task[] {
   return [
-    { name: 'end-job-leases', everyMs: SECOND, run: () => endJobLeases(deps) },
+    { name: 'end-job-leases', everyMs: SECOND, run: () => judgeLeases(deps) },
     { name: 'end-overdue-jobs', everyMs: 2 * SECOND, run: () => endOverdueJobs(deps) },
     { name: 'end-cancelled-jobs', everyMs: 2 * SECOND, run: () => endCancelledJobs(deps) },
     { name: 'end-stale-queued', everyMs: MINUTE, run: () => endStaleQueued(deps) },
@@ -28,4 +28,10 @@ export function backgroundTasks(deps: Deps): Task[] {
     { name: 'sweep-orphans', everyMs: 6 * HOUR, run: (abort) => sweepOrphans(deps, abort) },
     { name: 'tidy-repositories', everyMs: HOUR, run: () => tidyRepositories(deps, 2 * HOUR) },
   ]
+}
+
+/** A process that stood still wakes here as well as at its pulse: the outage is found first. */
+async function judgeLeases(deps: Deps): Promise<string> {
+  await beatPulse(deps)
+  return endJobLeases(deps)
 }

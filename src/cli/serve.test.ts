@@ -15,6 +15,7 @@ import { put, stamped } from '../../test/support/running-job.ts'
 import { makeServerProcess } from '../../test/support/server-process.ts'
 import { freePort } from '../../test/support/start-server.ts'
 import { wireRunner } from '../../test/support/wire-runner.ts'
+import { lockSqlite } from '../store/sqlite.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'fleetfoot-serve-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -36,6 +37,14 @@ function serve(env: Record<string, string>): Promise<{ code: number | null; stdo
 }
 
 const key = () => randomBytes(32).toString('base64')
+
+test('a second server on one SQLite database does not start, and says why', async () => {
+  const dataDir = mkdtempSync(path.join(folder, 'data-'))
+  using _held = lockSqlite(path.join(dataDir, 'fleetfoot.sqlite'), 0)
+  const { code, stderr } = await serve({ FLEETFOOT_DATA_DIR: dataDir })
+  expect(code).toBe(2)
+  expect(stderr).toMatch(/^fleetfoot: .*fleetfoot\.sqlite is in use by another server: stop that one, or use PostgreSQL for several\n$/)
+})
 
 describe('a start that cannot go on is one line on standard error, names the variable and exits with 2', () => {
   const file = path.join(folder, 'file')

@@ -6,7 +6,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Ajv, type ValidateFunction } from 'ajv'
 import { failureOf } from './failures.ts'
 import { serve } from './request-log.ts'
-import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify'
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type RawServerDefault } from 'fastify'
 import { AppError } from '../model/errors.ts'
 
 /** An instance whose handlers get their types from TypeBox schemas. */
@@ -67,6 +67,13 @@ export function createServer(options: ServerOptions): HttpServer {
     rewriteUrl: (request) => rewriteForApiHost(request),
     forceCloseConnections: 'idle',
     return503OnClosing: true,
+    // A path that cannot be decoded, before any room is found; in the form of what is not found.
+    frameworkErrors: (error, request, reply) => {
+      const { status, message } = failureOf(error, request)
+      const answer = reply as FastifyReply
+      void answer.code(status).header('X-GitHub-Request-Id', request.id).type('application/json; charset=utf-8')
+      void answer.send(JSON.stringify({ message, documentation_url: 'https://docs.github.com/rest', status: String(status) }))
+    },
     serverFactory: (handler) => {
       listener = handler
       return makeServer()

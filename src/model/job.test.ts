@@ -1,7 +1,15 @@
 import { expect, test } from 'vitest'
 import { labelSet, mayServe, type Line, type Server } from './job.ts'
 
-const line: Line = { id: 1, repositoryId: 10, ownerId: 5, isPublic: false, groupName: null, labels: ['linux', 'self-hosted'] }
+const line: Line = {
+  id: 1,
+  repositoryId: 10,
+  ownerId: 5,
+  ownerKind: 'organization',
+  isPublic: false,
+  groupName: null,
+  labels: ['linux', 'self-hosted'],
+}
 const server: Server = {
   scope: { kind: 'organization', id: 5 },
   labels: new Set(['self-hosted', 'linux', 'x64']),
@@ -24,6 +32,12 @@ test.each<[string, Partial<Server>, Partial<Line>, boolean]>([
   ['another group', {}, { groupName: 'gpu' }, false],
 ])('a runner may serve a line: %s', (_case, serverChange, lineChange, expected) => {
   expect(mayServe({ ...server, ...serverChange }, { ...line, ...lineChange })).toBe(expected)
+})
+
+test('a runner of the enterprise serves organizations, and not the repositories of a user', () => {
+  const server = { scope: { kind: 'enterprise' as const, id: 1 }, labels: new Set(line.labels), groupName: 'Default', allowsPublic: false }
+  expect(mayServe(server, line)).toBe(true)
+  expect(mayServe(server, { ...line, ownerKind: 'user' })).toBe(false)
 })
 
 test('labels are compared without case, order and doubles', () => {

@@ -136,6 +136,7 @@ export interface Line {
   id: number
   repositoryId: number
   ownerId: number
+  ownerKind: 'user' | 'organization'
   isPublic: boolean
   groupName: string | null
   /** Lower case, sorted. */
@@ -162,6 +163,8 @@ export function mayServe(server: Server, line: Line): boolean {
   const { scope } = server
   if (scope.kind === 'repository' && scope.id !== line.repositoryId) return false
   if (scope.kind === 'organization' && scope.id !== line.ownerId) return false
+  // Every organization belongs to the enterprise; a user's own repositories do not, and every user may make some.
+  if (scope.kind === 'enterprise' && line.ownerKind !== 'organization') return false
   if (scope.kind !== 'repository' && line.isPublic && !server.allowsPublic) return false
   if (line.groupName !== null && line.groupName !== server.groupName.toLowerCase()) return false
   return line.labels.every((label) => server.labels.has(label))

@@ -20,6 +20,8 @@ export class PostgresSignals implements Signals {
   #gathering: NodeJS.Timeout | undefined
   #reconnecting: NodeJS.Timeout | undefined
   #client: pg.Client | undefined
+  /** One statement after the other: the client's own queue is going away. */
+  #sent: Promise<unknown> = Promise.resolve()
   #disposed = false
 
   constructor(url: string) {
@@ -71,7 +73,10 @@ export class PostgresSignals implements Signals {
       return
     }
     let payload = this.#node
-    const send = () => void client.query('select pg_notify($1, $2)', [CHANNEL, payload]).catch(() => this.#lost(client))
+    const send = () => {
+      const notified = payload
+      this.#sent = this.#sent.then(() => client.query('select pg_notify($1, $2)', [CHANNEL, notified])).catch(() => this.#lost(client))
+    }
     for (const signal of this.#pending) {
       if (payload.length + signal.length + 1 > PAYLOAD_LIMIT) {
         send()

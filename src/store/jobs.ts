@@ -164,6 +164,7 @@ async function lineEnsure(db: Db, line: Omit<Line, 'id'>, queuedAt: number): Pro
       key,
       repositoryId: line.repositoryId,
       ownerId: line.ownerId,
+      ownerKind: line.ownerKind,
       isPublic: line.isPublic ? 1 : 0,
       groupName: line.groupName,
       labels: JSON.stringify(line.labels),
@@ -206,8 +207,8 @@ async function lineTouch(db: Db, id: number, queuedAt: number): Promise<Line | u
 }
 
 function decodeLine(row: Selectable<Schema['line']>): Line {
-  const { id, repositoryId, ownerId, isPublic, groupName, labels } = row
-  return { id, repositoryId, ownerId, isPublic: isPublic === 1, groupName, labels: JSON.parse(labels) as string[] }
+  const { id, repositoryId, ownerId, ownerKind, isPublic, groupName, labels } = row
+  return { id, repositoryId, ownerId, ownerKind, isPublic: isPublic === 1, groupName, labels: JSON.parse(labels) as string[] }
 }
 
 export async function lineById(db: Db, id: number): Promise<Line | undefined> {
@@ -255,7 +256,7 @@ async function lineHeads(
       ? sql`and "repositoryId" = ${scope.id}`
       : scope.kind === 'organization'
         ? sql`and "ownerId" = ${scope.id}`
-        : sql``
+        : sql`and "ownerKind" = 'organization'`
   const query = isPostgres(db)
     ? sql<Selectable<Schema['line']>>`select l.* from json_array_elements_text(${labels}::json) as label(value)
         cross join lateral (select * from line where "rarestLabel" = label.value and "headQueuedAt" is not null ${filter}
@@ -443,7 +444,7 @@ export async function assignmentsSilent(db: Db, before: number, givenBefore: num
 /** Jobs on a runner, with their assignment: what time-outs and cancels look at. */
 export async function jobsOnRunners(
   db: Db,
-  options: { overdueAt?: number; cancelled?: boolean; limit: number },
+  options: { overdueAt?: number; cancelledBefore?: number; limit: number },
 ): Promise<{ job: Job; assignment: Assignment }[]> {
   const rows = await db
     .selectFrom('job')
@@ -455,7 +456,8 @@ export async function jobsOnRunners(
         .where('startedAt', 'is not', null)
         .where((eb) => eb(sql<number>`"startedAt" + "timeoutMs"`, '<=', options.overdueAt ?? 0)),
     )
-    .$if(options.cancelled === true, (query) => query.where('cancelledAt', 'is not', null))
+    .$if(options.cancelledBefore !== undefined, (query) => query.where('cancelledAt', '<=', options.cancelledBefore ?? 0))
+    .orderBy('id')
     .limit(options.limit)
     .execute()
   const found: { job: Job; assignment: Assignment }[] = []
@@ -466,17 +468,27 @@ export async function jobsOnRunners(
   return found
 }
 
-/** Moves every lease and every runner's last sign by an outage: no node was there to hear them (architecture 1.14). */
-export async function leasesMove(db: Db, gap: number): Promise<void> {
+/**
+ * Moves every lease and every runner's last sign by an outage from `from` to `to`: no node was there to hear them (architecture 1.14). What
+ * was heard since it ended stays; nothing moves into the future.
+ */
+export async function leasesMove(db: Db, { from, to }: { from: number; to: number }): Promise<void> {
+  // The last pulse may be a little older than the last sign, and the first sign than the pulse that finds the outage.
+  const middle = (from + to) / 2
+  const moved = (column: 'lastSignAt' | 'givenAt' | 'lastSeenAt') => {
+    const sum = sql`${sql.ref(column)} + ${to - from}`
+    return isPostgres(db) ? sql<number>`least(${sum}, ${to})` : sql<number>`min(${sum}, ${to})`
+  }
   await db
     .updateTable('assignment')
-    .set((eb) => ({ lastSignAt: eb('lastSignAt', '+', gap), givenAt: eb('givenAt', '+', gap) }))
+    .set({ lastSignAt: moved('lastSignAt'), givenAt: moved('givenAt') })
     .where('state', 'in', literals(UNFINISHED))
+    .where('lastSignAt', '<', middle)
     .execute()
   await db
     .updateTable('runner')
-    .set((eb) => ({ lastSeenAt: eb('lastSeenAt', '+', gap) }))
-    .where('lastSeenAt', 'is not', null)
+    .set({ lastSeenAt: moved('lastSeenAt') })
+    .where('lastSeenAt', '<', middle)
     .where('deletedAt', 'is', null)
     .where('id', 'in', db.selectFrom('runnerSession').select('runnerId'))
     .execute()

@@ -196,6 +196,7 @@ export interface Schema {
     key: string
     repositoryId: number
     ownerId: number
+    ownerKind: Generated<'user' | 'organization'>
     isPublic: number
     groupName: string | null
     labels: string

@@ -28,6 +28,22 @@ export function sqliteDialect(file: string, sync: 'normal' | 'full'): Dialect {
   }
 }
 
+/**
+ * Holds a database for one server: a lock on a file beside it, which ends with the process however that ends.
+ *
+ * @throws Error with one line for the operator when another has it, also after waiting for one that is about to stop
+ */
+export function lockSqlite(file: string, waitMs: number): Disposable {
+  const lock = new DatabaseSync(`${file}.lock`, { timeout: waitMs })
+  try {
+    lock.exec('begin exclusive')
+  } catch (error) {
+    lock.close()
+    throw new Error(`${file} is in use by another server: stop that one, or use PostgreSQL for several`, { cause: error })
+  }
+  return { [Symbol.dispose]: () => lock.close() }
+}
+
 /** Kysely would let only one query at a time through to a driver with one connection. */
 class ManyConnections extends SqliteAdapter {
   readonly driver: SqliteDriver
@@ -134,7 +150,12 @@ class SqliteConnection implements DatabaseConnection {
 
   async begin(): Promise<void> {
     await this.#writer.enter()
-    this.#writer.command('savepoint one')
+    try {
+      this.#writer.command('savepoint one')
+    } catch (error) {
+      await this.#writer.leaveUndone()
+      throw error
+    }
     this.#isInTransaction = true
   }
 
@@ -203,8 +224,13 @@ class Writer {
   /** Takes back what was done since `savepoint one`. */
   undo(): void {
     if (!this.#database.isTransaction) return
-    this.command('rollback to one')
-    this.command('release one')
+    try {
+      this.command('rollback to one')
+      this.command('release one')
+    } catch (error) {
+      // What belongs to whom cannot be told apart any more.
+      this.#undoAll(error)
+    }
   }
 
   #leave(): void {
@@ -238,11 +264,18 @@ class Writer {
       // Where SQLite undid everything, those who are left have undone what they did, and only wait for their turn to look again.
       if (this.#database.isTransaction) this.command('commit')
     } catch (error) {
-      if (this.#database.isTransaction) this.command('rollback')
-      this.#reject(error)
+      this.#undoAll(error)
       return
     }
     for (const { resolve } of this.#left.splice(0)) resolve()
+  }
+
+  #undoAll(error: unknown): void {
+    try {
+      if (this.#database.isTransaction) this.command('rollback')
+    } finally {
+      this.#reject(error)
+    }
   }
 
   #reject(error: unknown): void {

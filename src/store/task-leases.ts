@@ -21,22 +21,23 @@ export async function taskLeaseEnd(db: Db, name: string, holder: string, now: nu
   await db.updateTable('taskLease').set({ until: now, lastResult: result }).where('name', '=', name).where('holder', '=', holder).execute()
 }
 
-/** Moves the pulse that says "a node serves"; answers where it stood before. Of two nodes after one gap only the first sees it. */
+/**
+ * Moves the pulse that says "a node serves"; answers where it stood before. Of two nodes after one gap only the first sees it. Call it in a
+ * transaction.
+ */
 export async function pulseMove(db: Db, now: number): Promise<number | undefined> {
-  return db.transaction().execute(async (tx) => {
-    const before = await tx
-      .selectFrom('pulse')
-      .select('at')
-      .where('id', '=', 1)
-      .$if(isPostgres(db), (query) => query.forUpdate())
-      .executeTakeFirst()
-    await tx
-      .insertInto('pulse')
-      .values({ id: 1, at: now })
-      .onConflict((c) => c.column('id').doUpdateSet({ at: now }).where('pulse.at', '<', now))
-      .execute()
-    return before?.at
-  })
+  const before = await db
+    .selectFrom('pulse')
+    .select('at')
+    .where('id', '=', 1)
+    .$if(isPostgres(db), (query) => query.forUpdate())
+    .executeTakeFirst()
+  await db
+    .insertInto('pulse')
+    .values({ id: 1, at: now })
+    .onConflict((c) => c.column('id').doUpdateSet({ at: now }).where('pulse.at', '<', now))
+    .execute()
+  return before?.at
 }
 
 export async function settingGet(db: Db, name: string): Promise<string | undefined> {

@@ -19,6 +19,8 @@ export interface RunningJob {
   results(call: string, body?: object): Promise<Response>
   /** The address to upload a step's log to, or the job's. */
   logUrl(stepId?: string): Promise<string>
+  /** The address to upload a step's summary to. */
+  summaryUrl(stepId: string): Promise<string>
   /** Says that a log is whole. */
   logDone(stepId: string | undefined, lineCount: number): Promise<Response>
   updateSteps(
@@ -62,6 +64,10 @@ export async function runningJob(server: TestServer, text = oneJob()): Promise<R
           : await job.results('GetStepLogsSignedBlobURL', { step_backend_id: stepId })
       if (answer.status !== 200) throw new Error(`no address: ${answer.status} ${await answer.text()}`)
       return ((await answer.json()) as { logs_url: string }).logs_url
+    },
+    async summaryUrl(stepId) {
+      const answer = await job.results('GetStepSummarySignedBlobURL', { step_backend_id: stepId })
+      return ((await answer.json()) as { summary_url: string }).summary_url
     },
     logDone: (stepId, lineCount) =>
       stepId === undefined

@@ -5,6 +5,8 @@ import { oneJob, queueRun } from '../../../test/support/queue.ts'
 import { startServer, type StartOptions } from '../../../test/support/start-server.ts'
 import { wireRunner, type JobMessageBody } from '../../../test/support/wire-runner.ts'
 import { beatPulse, endCancelledJobs, endJobLeases, endOverdueJobs, endStaleQueued } from './reconcile-jobs.ts'
+import { backgroundTasks } from '../../background/tasks.ts'
+import { repositoryByName } from '../../store/repositories.ts'
 import { runnerById } from '../../store/runners.ts'
 import { removeAbandonedRunners } from '../maintenance.ts'
 import { openSession } from '../runners/sessions.ts'
@@ -254,6 +256,54 @@ test('a cancel that comes before the first renewal waits for it', async () => {
   expect(await poll).toMatchObject({ messageType: 'JobCancellation' })
   expect((await runner.complete(job, 'canceled')).status).toBe(204)
   expect(await t.job(run.id)).toMatchObject({ conclusion: 'cancelled' })
+})
+
+test('a runner of the enterprise gets no job of a repository that a user made for themselves', async () => {
+  await using t = await startClocked({ times: { pollHeld: 100 } })
+  const { token } = await t.server.user('eve')
+  expect((await t.server.call(token)('POST', '/user/repos', { name: 'mine', private: true })).status).toBe(201)
+  const own = await repositoryByName(t.server.deps.db, 'eve', 'mine')
+  if (!own) throw new Error('there is no repository')
+  const runner = await wireRunner(t.server, 'enterprises/fleetfoot')
+  await runner.connect()
+  const run = await queueRun(t.server, own, oneJob())
+
+  expect(await runner.poll()).toBeUndefined()
+  const [job] = await actionsClient(t.server.admin, 'eve/mine').jobs(run.id)
+  expect(job).toMatchObject({
+    status: 'queued',
+    waiting_reason: 'no runner is registered for this repository, its organization or the enterprise',
+  })
+  await queueRun(t.server, t.repository, oneJob())
+  expect(await runner.poll()).toBeDefined()
+})
+
+test('what was heard since an outage ended stays where it is, and a process that stood still moves leases before it judges them', async () => {
+  await using t = await startClocked({ times: { pollHeld: 100 } })
+  const runner = await wireRunner(t.server, 'acme')
+  await runner.connect()
+  const run = await queueRun(t.server, t.repository, oneJob())
+  const message = await runner.takeJob()
+  await beatPulse(t.server.deps)
+  t.clock.ahead += 95 * SECOND
+  await backgroundTasks(t.server.deps)
+    .find(({ name }) => name === 'end-job-leases')
+    ?.run(new AbortController().signal)
+  expect(await t.job(run.id)).toMatchObject({ status: 'in_progress' })
+
+  await beatPulse(t.server.deps)
+  t.clock.ahead += 120 * SECOND
+  await runner.renew(message)
+  await runner.poll('Busy')
+  await beatPulse(t.server.deps)
+  // Pulses go on, the runner does not.
+  for (let i = 0; i < 18; i++) {
+    t.clock.ahead += 5 * SECOND
+    await beatPulse(t.server.deps)
+  }
+  await endJobLeases(t.server.deps)
+  expect(await t.job(run.id)).toMatchObject({ status: 'completed', conclusion: 'failure' })
+  expect(await t.runners()).toMatchObject([{ status: 'offline' }])
 })
 
 test('a second session is refused on another node while the first polls, also when other calls were heard in between', async () => {

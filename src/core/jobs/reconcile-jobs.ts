@@ -43,7 +43,7 @@ export async function endOverdueJobs(deps: ReconcileDeps): Promise<string> {
 export async function endCancelledJobs(deps: ReconcileDeps): Promise<string> {
   const { db, now, times } = deps
   let ended = 0
-  for (const { job, assignment } of await jobsOnRunners(db, { cancelled: true, limit: BATCH })) {
+  for (const { job, assignment } of await jobsOnRunners(db, { cancelledBefore: now() - times.cancelDeadline, limit: BATCH })) {
     const since = assignment.cancelSentAt ?? job.cancelledAt ?? now()
     if (now() - since < times.cancelDeadline) continue
     const problem = job.cancelReason === 'timeout' ? timeoutText(job) : 'The job was cancelled and its runner did not report how it ended.'
@@ -74,10 +74,12 @@ export async function endStaleQueued(deps: ReconcileDeps): Promise<string> {
  */
 export async function beatPulse({ db, now, times, log }: Pick<Deps, 'db' | 'now' | 'times' | 'log'>): Promise<number> {
   const at = now()
-  const before = await pulseMove(db, at)
-  const gap = before === undefined ? 0 : at - before
+  const gap = await db.transaction().execute(async (tx) => {
+    const before = (await pulseMove(tx, at)) ?? at
+    if (at - before > times.outageAbove) await leasesMove(tx, { from: before, to: at })
+    return at - before
+  })
   if (gap <= times.outageAbove) return 0
-  await leasesMove(db, gap)
   log.info({ gapMs: gap }, 'no node served for a while: leases moved')
   return gap
 }

@@ -42,7 +42,7 @@ async function queuedText({ db, now, times }: Pick<Deps, 'db' | 'now' | 'times'>
   const scopes: ScopeRef[] = [
     { kind: 'repository', id: repository.id },
     { kind: 'organization', id: repository.owner.id },
-    { kind: 'enterprise', id: enterprise.id },
+    ...(repository.owner.kind === 'organization' ? [{ kind: 'enterprise' as const, id: enterprise.id }] : []),
   ]
   const labels = labelSet(job.labels)
   const { matching, labelsSomewhere, any } = await candidatesFor(db, scopes, labels, COUNTED_AT_MOST)

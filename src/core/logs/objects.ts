@@ -12,6 +12,18 @@ export const MIN_FREE_SHARE = 0.05
 /** Objects of at most this many bytes are kept in their row: a file takes a whole block of the disk as well, and four calls (docs/adr/0007). */
 const SMALL_OBJECT = 4096
 
+/** One request brings no more than this: a log block is larger than its 2 MiB by one line of any length (runner-protocol.md 7.3). Summaries have a limit of their own, which the runner was told (`results/routes.ts`). */
+const REQUEST_BYTES = 1024 * 1024 * 1024
+export const SUMMARY_BYTES = 1024 * 1024
+
+function limitOf(key: string): number {
+  return /^jobs\/\d+-summary-/.test(key) ? SUMMARY_BYTES : REQUEST_BYTES
+}
+
+function tooLarge(limit: number): AppError {
+  return new AppError('too_large', `The body is larger than ${limit} bytes`)
+}
+
 /** An append to an object that is sealed, or another form than it has. */
 const conflict = (message: string) => new AppError('conflict', message)
 
@@ -29,12 +41,13 @@ export async function putObject(
   body: Readable,
   { contentType, length }: { contentType: string | undefined; length: number | undefined },
 ): Promise<void> {
+  if (length !== undefined && length > limitOf(key)) throw tooLarge(limitOf(key))
   const isSmall = length !== undefined && length <= SMALL_OBJECT
   if (!isSmall) {
     if ((await blobGet(deps.db, key))?.kind === 'append') throw conflict('The object is there in another form')
     await requireSpace(deps)
   }
-  const text = new TextCleaner()
+  const text = new TextCleaner(limitOf(key))
   const content = isSmall ? text.clean(await readAll(body)) : null
   const size = content === null ? await deps.blobs.put(key, through(body, text)) : content.length
   const at = deps.now()
@@ -83,7 +96,7 @@ export async function appendBlock(
   await requireSpace(deps)
   const id = requestId ?? randomUUID()
   const part = `${key}.parts/${randomUUID()}`
-  const text = new TextCleaner()
+  const text = new TextCleaner(limitOf(key))
   const size = await blobs.put(part, through(body, text))
   for (;;) {
     const blob = await blobGet(db, key)
@@ -193,7 +206,14 @@ function through(body: Readable, transform: Transform): Transform {
  */
 class TextCleaner extends Transform {
   lines = 0
+  readonly #limit: number
+  #size = 0
   #head: Buffer | undefined = Buffer.alloc(0)
+
+  constructor(limit: number) {
+    super()
+    this.#limit = limit
+  }
 
   /** A text that is there whole. */
   clean(bytes: Buffer): Buffer {
@@ -201,6 +221,8 @@ class TextCleaner extends Transform {
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    this.#size += chunk.length
+    if (this.#size > this.#limit) return done(tooLarge(this.#limit))
     if (this.#head === undefined) return done(null, this.#counted(chunk))
     this.#head = Buffer.concat([this.#head, chunk])
     if (this.#head.length < 3) return done()

@@ -15,9 +15,6 @@ import { AppError } from '../../model/errors.ts'
 
 type BlobDeps = Deps
 
-/** A log block may be larger than its 2 MiB by one line of any length (runner-protocol.md 7.3). */
-const UPLOAD_LIMIT = 1024 * 1024 * 1024
-
 const Params = Type.Object({ container: Type.String(), name: Type.String() })
 const Query = Type.Record(Type.String(), Type.String())
 
@@ -31,40 +28,36 @@ export function blobRoom(app: App, { deps }: { deps: BlobDeps }): void {
   app.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
   const config = { access: { by: 'signature' as const } }
 
-  app.put(
-    '/_blobs/:container/:name',
-    { config, bodyLimit: UPLOAD_LIMIT, schema: { params: Params, querystring: Query } },
-    async (request, reply) => {
-      const key = keyOf(request.params)
-      checkSignature(deps, key, request.query, 'w')
-      await requireRunning(deps, key)
-      const requestId = request.headers['x-ms-client-request-id']
-      azureHeaders(request, reply)
-      const { comp, seal } = request.query
-      if (comp === 'seal') {
-        await sealObject(deps, key)
-        return reply.code(200).send()
-      }
-      const body = bodyOf(request)
-      if (comp === 'appendblock') {
-        const { offset, blocks } = await appendBlock(deps, key, body, typeof requestId === 'string' ? requestId : undefined)
-        // The hand-made path of a runner without the SDK seals with its last block.
-        if (seal === 'true' || String(request.headers['x-ms-blob-sealed']).toLowerCase() === 'true') await sealObject(deps, key)
-        return reply
-          .header('x-ms-blob-append-offset', String(offset))
-          .header('x-ms-blob-committed-block-count', String(blocks))
-          .code(201)
-          .send()
-      }
-      if (comp !== undefined) throw new AppError('malformed', `comp=${comp} is not offered`)
-      const contentType = request.headers['x-ms-blob-content-type'] ?? request.headers['content-type']
-      const type = typeof contentType === 'string' ? contentType.slice(0, 200) : undefined
-      if (request.headers['x-ms-blob-type'] === 'AppendBlob') await createAppendObject(deps, key, type)
-      else await putObject(deps, key, body, { contentType: type, length: lengthOf(request) })
-      // 200 would be a failure to the SDK: 201 exactly.
-      return reply.code(201).send()
-    },
-  )
+  app.put('/_blobs/:container/:name', { config, schema: { params: Params, querystring: Query } }, async (request, reply) => {
+    const key = keyOf(request.params)
+    checkSignature(deps, key, request.query, 'w')
+    await requireRunning(deps, key)
+    const requestId = request.headers['x-ms-client-request-id']
+    azureHeaders(request, reply)
+    const { comp, seal } = request.query
+    if (comp === 'seal') {
+      await sealObject(deps, key)
+      return reply.code(200).send()
+    }
+    const body = bodyOf(request)
+    if (comp === 'appendblock') {
+      const { offset, blocks } = await appendBlock(deps, key, body, typeof requestId === 'string' ? requestId : undefined)
+      // The hand-made path of a runner without the SDK seals with its last block.
+      if (seal === 'true' || String(request.headers['x-ms-blob-sealed']).toLowerCase() === 'true') await sealObject(deps, key)
+      return reply
+        .header('x-ms-blob-append-offset', String(offset))
+        .header('x-ms-blob-committed-block-count', String(blocks))
+        .code(201)
+        .send()
+    }
+    if (comp !== undefined) throw new AppError('malformed', `comp=${comp} is not offered`)
+    const contentType = request.headers['x-ms-blob-content-type'] ?? request.headers['content-type']
+    const type = typeof contentType === 'string' ? contentType.slice(0, 200) : undefined
+    if (request.headers['x-ms-blob-type'] === 'AppendBlob') await createAppendObject(deps, key, type)
+    else await putObject(deps, key, body, { contentType: type, length: lengthOf(request) })
+    // 200 would be a failure to the SDK: 201 exactly.
+    return reply.code(201).send()
+  })
 
   app.get('/_blobs/:container/:name', { config, schema: { params: Params, querystring: Query } }, async (request, reply) => {
     const key = keyOf(request.params)

@@ -55,6 +55,22 @@ test('a log is not written any more when its job ended a while ago', async () =>
   expect(await job.log()).toBe(stamped(['one']))
 })
 
+test('a summary larger than the runner was told is refused, also when its length is not said', async () => {
+  await using server = await startServer()
+  const job = await runningJob(server)
+  const large = 'x'.repeat(1024 * 1024 + 1)
+
+  expect((await sdk.put(await job.summaryUrl(STEP), large)).status).toBe(413)
+  const body = new Blob([large]).stream()
+  const chunked = await fetch(await job.summaryUrl(STEP), {
+    method: 'PUT',
+    body,
+    duplex: 'half',
+    headers: { 'x-ms-blob-type': 'BlockBlob' },
+  })
+  expect(chunked.status).toBe(413)
+})
+
 test('a small log is kept in the database, a larger one in the blob store, and a repeat may be of the other size', async () => {
   await using server = await startServer()
   const job = await runningJob(server)

@@ -132,7 +132,12 @@ test('a workflow that cannot be read, or asks for what is not built yet, is a fa
       conclusion: 'failure',
       problem: expect.stringMatching(/^line 5, column 5: .*strategy/),
     },
-    { path: '.github/workflows/broken.yml', status: 'completed', conclusion: 'failure', problem: expect.stringMatching(/^line \d+, column \d+: /) },
+    {
+      path: '.github/workflows/broken.yml',
+      status: 'completed',
+      conclusion: 'failure',
+      problem: expect.stringMatching(/^line \d+, column \d+: /),
+    },
   ])
 })
 

@@ -1,6 +1,7 @@
 import { Type, type Static } from 'typebox'
 import type { Deps } from '../../core/deps.ts'
 import { authenticateJob } from '../../core/jobs/job-tokens.ts'
+import { SUMMARY_BYTES } from '../../core/logs/objects.ts'
 import { updateSteps } from '../../core/logs/steps.ts'
 import { finishLog, finishSummary, signUpload, uploadKey } from '../../core/logs/uploads.ts'
 import { baseOf, type AddressBook } from '../../http/addresses.ts'
@@ -12,8 +13,6 @@ import type { Assignment, Step } from '../../model/job.ts'
 
 type ResultsDeps = Deps & { book: AddressBook }
 
-/** A missing value counts as 0 and every summary fails (runner-protocol.md 7.3). */
-const SUMMARY_LIMIT = 1024 * 1024
 /** With this and the variable `results_upload_with_sdk` logs over 2 MiB arrive whole (runner-protocol.md 7.4). */
 const AZURE = 'BLOB_STORAGE_TYPE_AZURE'
 
@@ -89,7 +88,8 @@ export function resultsRoom(app: App, { deps }: { deps: ResultsDeps }): void {
     const assignment = await jobOf(deps, request.headers.authorization, request.body)
     return {
       summary_url: addressOf(request, assignment, 'summary', request.body.step_backend_id),
-      soft_size_limit: SUMMARY_LIMIT,
+      // A missing value counts as 0 and every summary fails (runner-protocol.md 7.3).
+      soft_size_limit: SUMMARY_BYTES,
       blob_storage_type: AZURE,
     }
   })
