@@ -17,6 +17,7 @@ import { KeyPool } from './core/runners/key-pool.ts'
 import { openEvaluator } from './core/runs/evaluator.ts'
 import type { Access } from './http/access.ts'
 import type { AddressBook } from './http/addresses.ts'
+import { useContentHost } from './http/content-host.ts'
 import { requestLog } from './http/request-log.ts'
 import { createServer, type App, type HttpServer } from './http/server.ts'
 import { blobRoom } from './protocols/blob-store/routes.ts'
@@ -100,7 +101,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     await git.check()
 
     const ports = new Set<number>()
-    const book = addressBook(config.url, ports)
+    const book = addressBook(config, ports)
     const shutdown = new AbortController()
     const blobs = new DiskBlobStore(config.blobsDir)
     const base: Deps = {
@@ -119,8 +120,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     }
     const dispatcher = stack.use(new Dispatcher(base))
     const jitKeys = stack.use(new KeyPool(options.keyPoolSize))
-    const { contentUrl } = config
-    const deps = { ...base, dispatcher, jitKeys, book, contentUrl, rateLimits: new RateLimits(now), shutdown: shutdown.signal }
+    const deps = { ...base, dispatcher, jitKeys, book, rateLimits: new RateLimits(now), shutdown: shutdown.signal }
     const feed = new Feed(deps)
 
     const http = createServer({
@@ -131,6 +131,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       onUpgrade: (request, socket, head) => void feed.upgrade(request, socket, head),
     })
     const { app } = http
+    useContentHost(app, book)
     const routes = collectRoutes(app)
     registerRooms(app, deps)
     const servers = await listen(http, config.listen, options.inherited ?? [])
@@ -264,10 +265,11 @@ async function closeServers({ app, closeUnused }: HttpServer, servers: Server[])
   await app.close()
 }
 
-function addressBook(url: string, ports: ReadonlySet<number>): AddressBook {
+function addressBook({ url, contentUrl }: Config, ports: ReadonlySet<number>): AddressBook {
   const names = new Set(['localhost', '127.0.0.1', '[::1]'])
   return {
     url,
+    contentUrl,
     isOwnLoopback(authority) {
       const match = /^(\[[0-9a-f:]+\]|[^:]+)(?::(\d+))?$/i.exec(authority)
       return (

@@ -3,6 +3,8 @@ import type { FastifyRequest } from 'fastify'
 export interface AddressBook {
   /** FLEETFOOT_URL. */
   url: string
+  /** FLEETFOOT_CONTENT_URL. */
+  contentUrl: string | undefined
   /** Authorities of loopback names at ports that we listen on: `localhost:8080`, `127.0.0.1` … */
   isOwnLoopback(authority: string): boolean
 }
@@ -13,4 +15,9 @@ export interface AddressBook {
  */
 export function baseOf(book: AddressBook, request: Pick<FastifyRequest, 'host' | 'protocol'>): string {
   return book.isOwnLoopback(request.host) ? `${request.protocol}://${request.host}` : book.url
+}
+
+/** Below which content is uploaded and read: the operator's host for it, else the address that this client uses. */
+export function contentBaseOf(book: AddressBook, request: Pick<FastifyRequest, 'host' | 'protocol'>): string {
+  return book.contentUrl ?? baseOf(book, request)
 }

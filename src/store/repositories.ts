@@ -1,4 +1,4 @@
-import type { Selectable } from 'kysely'
+import { sql, type RawBuilder, type Selectable } from 'kysely'
 import type { Repository } from '../model/account.ts'
 import { accountRows, decodeAccount } from './accounts.ts'
 import { literals } from './literals.ts'
@@ -74,26 +74,56 @@ export async function repositoryUpdate(
     .execute()
 }
 
+/** What of a list of repositories is wanted, and in which order: by full name unless it says otherwise. */
+export interface RepositorySelection {
+  offset: number
+  limit: number
+  sort?: 'created' | 'updated' | 'pushed' | 'full_name'
+  descending?: boolean
+  /** Only these. */
+  visibilities?: Repository['visibility'][]
+}
+
+const EVERY_VISIBILITY: Repository['visibility'][] = ['public', 'internal', 'private']
+
+/** Never pushed counts as longest ago. Ids grow with time, and break ties. */
+function ordered<Q extends { orderBy(column: RawBuilder<unknown>): Q }>(
+  query: Q,
+  { sort = 'full_name', descending = false }: RepositorySelection,
+): Q {
+  const direction = sql.raw(descending ? 'desc' : 'asc')
+  const columns = {
+    created: [],
+    updated: [sql.ref('repository.updatedAt')],
+    pushed: [sql`coalesce(${sql.ref('repository.pushedAt')}, 0)`],
+    full_name: [sql.ref('account.loginKey'), sql.ref('repository.nameKey')],
+  }[sort]
+  return [...columns, sql.ref('repository.id')].reduce((part, column) => part.orderBy(sql`${column} ${direction}`), query)
+}
+
 /**
- * Repositories of an owner that the reader may see, by name. `reader`: 'all', or a user whose collaborations count beside public and
+ * Repositories of an owner that the reader may see. `reader`: 'all', or a user whose collaborations count beside public and
  * internal ones; null is an anonymous reader.
  */
 export async function repositoryList(
   db: Db,
   owner: number,
   reader: 'all' | { userId: number } | null,
-  page: { offset: number; limit: number },
+  selection: RepositorySelection,
 ): Promise<{ repositories: Repository[]; total: number }> {
+  const { visibilities = EVERY_VISIBILITY } = selection
   const matching = db
     .selectFrom('repository')
+    .innerJoin('account', 'account.id', 'repository.ownerId')
     .where('ownerId', '=', owner)
+    .where((eb) => eb.or(visibilities.map((visibility) => eb('visibility', '=', visibility))))
     .$if(reader === null, (query) => query.where('visibility', '=', 'public'))
     .$if(reader !== null && reader !== 'all', (query) =>
       query.where((eb) =>
         eb.or([
           eb('visibility', 'in', ['public', 'internal']),
           eb(
-            'id',
+            'repository.id',
             'in',
             eb
               .selectFrom('collaborator')
@@ -103,7 +133,7 @@ export async function repositoryList(
         ]),
       ),
     )
-  const rows = await matching.selectAll().orderBy('nameKey').offset(page.offset).limit(page.limit).execute()
+  const rows = await ordered(matching.selectAll('repository'), selection).offset(selection.offset).limit(selection.limit).execute()
   const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
   const ownerRow = await db.selectFrom('account').selectAll().where('id', '=', owner).executeTakeFirstOrThrow()
   return { repositories: rows.map((row) => decodeRepository(row, ownerRow)), total: count }
@@ -122,31 +152,31 @@ export async function repositoryCounts(db: Db, ownerId: number): Promise<{ open:
   return { open: sum(true), closed: sum(false) }
 }
 
-/** Repositories that a user owns, was invited to or sees as a member, by full name. */
+export type Affiliation = 'owner' | 'collaborator' | 'organization_member'
+const EVERY_WAY: Affiliation[] = ['owner', 'collaborator', 'organization_member']
+
+/** Repositories that a user owns, was invited to or sees as a member. */
 export async function repositoryListOfUser(
   db: Db,
   userId: number,
-  options: { evenPrivate: boolean },
-  page: { offset: number; limit: number },
+  selection: RepositorySelection & { affiliations?: Affiliation[]; updatedAfter?: number; updatedBefore?: number },
 ): Promise<{ repositories: Repository[]; total: number }> {
+  const { affiliations = EVERY_WAY, visibilities = EVERY_VISIBILITY, updatedAfter, updatedBefore } = selection
   const matching = db
     .selectFrom('repository')
     .innerJoin('account', 'account.id', 'repository.ownerId')
-    .where((eb) =>
-      eb.or([
-        eb('ownerId', '=', userId),
-        eb('repository.id', 'in', eb.selectFrom('collaborator').select('repositoryId').where('userId', '=', userId)),
-        eb('ownerId', 'in', eb.selectFrom('membership').select('organizationId').where('userId', '=', userId)),
-      ]),
-    )
-    .$if(!options.evenPrivate, (query) => query.where('visibility', '!=', 'private'))
-  const rows = await matching
-    .select('repository.id')
-    .orderBy('account.loginKey')
-    .orderBy('nameKey')
-    .offset(page.offset)
-    .limit(page.limit)
-    .execute()
+    .where((eb) => {
+      const ways = {
+        owner: eb('ownerId', '=', userId),
+        collaborator: eb('repository.id', 'in', eb.selectFrom('collaborator').select('repositoryId').where('userId', '=', userId)),
+        organization_member: eb('ownerId', 'in', eb.selectFrom('membership').select('organizationId').where('userId', '=', userId)),
+      }
+      return eb.or(affiliations.map((affiliation) => ways[affiliation]))
+    })
+    .where((eb) => eb.or(visibilities.map((visibility) => eb('visibility', '=', visibility))))
+    .$if(updatedAfter !== undefined, (query) => query.where('repository.updatedAt', '>', updatedAfter ?? 0))
+    .$if(updatedBefore !== undefined, (query) => query.where('repository.updatedAt', '<', updatedBefore ?? 0))
+  const rows = await ordered(matching.select('repository.id'), selection).offset(selection.offset).limit(selection.limit).execute()
   const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
 
   const repositories: Repository[] = []

@@ -11,11 +11,11 @@ import {
   organizationsOfUser,
 } from '../../store/accounts.ts'
 import { eventInsert } from '../../store/events.ts'
-import { repositoryCounts } from '../../store/repositories.ts'
+import { repositoryCounts, type RepositorySelection } from '../../store/repositories.ts'
 import { runnerGroupEnsureDefault } from '../../store/runners.ts'
 import { authorizeOrganization, requireSiteAdmin, requireUser, type OrganizationRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
-import { listRepositories, type Page } from '../repos/repositories.ts'
+import { listRepositories, listRepositoriesOfMember, type Page } from '../repos/repositories.ts'
 import { loginTaken, type AccountView } from './users.ts'
 
 type ReadDeps = Pick<Deps, 'db' | 'log'>
@@ -89,25 +89,27 @@ export async function listOrganizationsOfUser(
   return { user, ...(maySee ? await organizationsOfUser(db, user.id, page) : { organizations: [], total: 0 }) }
 }
 
-/** Repositories of an organization that the actor may see, by name. */
+/** Repositories of an organization that the actor may see. */
 export async function listOrganizationRepositories(
   deps: ReadDeps,
   actor: Actor,
   ref: OrganizationRef,
-  page: Page,
+  selection: RepositorySelection,
 ): Promise<{ organization: Account; repositories: Repository[]; total: number }> {
   const organization = await authorizeOrganization(deps, actor, ref, needs.organizationRepositories)
-  return { organization, ...(await listRepositories(deps, actor, organization.login, page)) }
+  return { organization, ...(await listRepositories(deps, actor, organization.login, selection)) }
 }
 
-/** Repositories of a user, or of an organization, that the actor may see, by name. */
+/** Repositories of a user, or of an organization, that the actor may see: those it owns, works on, or both. */
 export async function listRepositoriesOfAccount(
   deps: ReadDeps,
   actor: Actor,
   ref: { login: string } | { id: number },
-  page: Page,
+  selection: RepositorySelection & { which: 'owner' | 'member' | 'all' },
 ): Promise<{ account: Account; repositories: Repository[]; total: number }> {
   const account = 'id' in ref ? await accountById(deps.db, ref.id) : await accountByLogin(deps.db, ref.login)
   if (!account) throw new AppError('not_found', 'Not Found')
-  return { account, ...(await listRepositories(deps, actor, account.login, page)) }
+  if (selection.which === 'owner' || account.kind !== 'user')
+    return { account, ...(await listRepositories(deps, actor, account.login, selection)) }
+  return { account, ...(await listRepositoriesOfMember(deps, actor, account.login, { ...selection, evenOwn: selection.which === 'all' })) }
 }

@@ -1,9 +1,10 @@
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import { gunzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import { startServer, type TestServer } from '../../../test/support/start-server.ts'
-import { sweepArchives } from './archive-cache.ts'
+import { ArchiveCache, sweepArchives } from './archive-cache.ts'
 
 /** A public repository with a file, and how often git was asked for an archive. */
 async function withAction(server: TestServer) {
@@ -51,6 +52,26 @@ test('an archive is made once for all that ask, at once or later', async () => {
   expect((await bytesOf(await address('zipball'))).subarray(0, 2).toString()).toBe('PK')
   expect(asked).toEqual(['tar.gz', 'zip'])
   expect(kept()).toHaveLength(2)
+})
+
+test('two nodes that make the same archive at once both give the whole of it, and a sweep in between takes it from no reader', async () => {
+  await using server = await startServer()
+  const { repository, asked, kept } = await withAction(server)
+  const { git, blobs, log } = server.deps
+  const sha = (await git.resolve(repository.id, 'main')) ?? ''
+  const archive = { repositoryId: repository.id, sha, format: 'zip' as const, folder: 'acme-action' }
+  const never = new AbortController().signal
+  await using first = new ArchiveCache({ git, blobs, log })
+  await using second = new ArchiveCache({ git, blobs, log })
+
+  const opened = await Promise.all([first.open(archive, never), second.open(archive, never)])
+  await first.forget(repository.id)
+  const read = await Promise.all(opened.map(({ stream }) => buffer(stream)))
+
+  expect(asked).toEqual(['zip', 'zip'])
+  expect(read.map(({ length }) => length)).toEqual(opened.map(({ size }) => size))
+  expect(read[0]).toEqual(read[1])
+  expect(kept()).toEqual([])
 })
 
 test('a kept archive still needs a good signature, and a repository that is there', async () => {

@@ -116,6 +116,7 @@ export async function sweepArchives({ db, blobs, now }: Pick<Deps, 'db' | 'blobs
     await blobs.delete(key)
     removed++
   }
+  await blobs.removeEmptyFolders('archives', now() - KEPT_MS)
   return `${removed} archives`
 }
 

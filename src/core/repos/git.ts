@@ -50,6 +50,11 @@ export interface Git {
   isAncestor(id: number, ancestor: string, descendant: string): Promise<boolean>
   /** Entries of a folder (`''` is the top one); undefined when there is none at this path. */
   listDirectory(id: number, sha: string, directory: string): Promise<DirectoryEntry[] | undefined>
+  /**
+   * Files below a folder at a commit that no branch has at the same path with the same content. `quarantine` is where git keeps what a push
+   * brings until it is accepted.
+   */
+  newFiles(id: number, sha: string, folder: string, quarantine: string): Promise<string[]>
   /** A file's content; undefined when there is none at this path. @throws AppError too_large */
   readFile(id: number, sha: string, file: string, maxBytes: number): Promise<Buffer | undefined>
   /** Makes a commit of files on a branch that has none. */
@@ -138,6 +143,7 @@ export function openGit({ dir, maxPushBytes = 2 * GIB, log }: GitOptions): Git {
     changedPaths: (id, before, after, limit, refs) => changedPaths(context, id, { before, after, refs }, limit),
     isAncestor: (id, ancestor, descendant) => isAncestor(context, id, ancestor, descendant),
     listDirectory: (id, sha, directory) => listDirectory(context, id, sha, directory),
+    newFiles: (id, sha, folder, quarantine) => newFiles(context, id, sha, folder, quarantine),
     readFile: (id, sha, file, maxBytes) => readFile(context, id, sha, file, maxBytes),
     writeFirstCommit: (id, branch, commit) => writeFirstCommit(context, id, branch, commit),
     archive: (id, sha, format, prefix, signal) => archive(context, id, sha, { format, prefix, signal }),
@@ -339,6 +345,35 @@ async function listDirectory(context: Context, id: number, sha: string, director
   const tree = `${checkId(sha)}:${checkPath(directory)}`
   const result = await ask(context, id, ['ls-tree', '-l', '-z', '--end-of-options', tree], { codes: [0, 128] })
   return result?.code === 0 ? parseTree(result.stdout) : undefined
+}
+
+/** What is asked of all branches together; beyond it a file counts as new. */
+const MAX_COMPARED = 200_000
+
+async function newFiles(context: Context, id: number, sha: string, folder: string, quarantine: string): Promise<string[]> {
+  const env = {
+    ...context.env,
+    GIT_OBJECT_DIRECTORY: quarantine,
+    GIT_ALTERNATE_OBJECT_DIRECTORIES: path.join(context.place(id), 'objects'),
+  }
+  const pushed = { ...context, env }
+  const types = await ask(pushed, id, ['cat-file', '--batch-check=%(objecttype)'], { input: `${checkId(sha)}\n${sha}^{tree}\n` })
+  const [type, tree] = types?.stdout.toString('utf8').split('\n') ?? []
+  if (type === undefined || type.endsWith('missing')) throw new Error(`${sha} is not among what was pushed`)
+  // A tag may name a single file, which has nothing below it.
+  if (tree !== 'tree') return []
+  const listed = await ask(pushed, id, ['ls-tree', '-r', '-l', '-z', '--full-tree', sha, `${checkPath(folder)}/`])
+  const files = listed ? parseTree(listed.stdout) : []
+  if (files.length === 0) return []
+
+  const tips = [...new Set((await refs(context, id)).filter(({ name }) => name.startsWith('refs/heads/')).map(({ sha }) => sha))]
+  const questions = files.flatMap((file) => tips.map((tip) => ({ file, name: `${tip}:${file.name}` })))
+  if (questions.length > MAX_COMPARED || questions.some(({ name }) => name.includes('\n'))) return files.map(({ name }) => name)
+  const input = questions.map(({ name }) => `${name}\n`).join('')
+  const answers =
+    (await ask(context, id, ['cat-file', '--batch-check=%(objectname)'], { input }))?.stdout.toString('utf8').split('\n') ?? []
+  const known = new Set(questions.filter(({ file }, index) => answers[index] === file.sha).map(({ file }) => file.name))
+  return files.map(({ name }) => name).filter((name) => !known.has(name))
 }
 
 async function readFile(context: Context, id: number, sha: string, file: string, maxBytes: number): Promise<Buffer | undefined> {

@@ -4,7 +4,7 @@ import type { RefUpdate } from '../../model/push.ts'
 /*
  * Git's hooks ask the server that started git, over two pipes that git's children inherit: they write to 3 and read from 4.
  *
- *   hook → server   the hook's name, one line `before after ref` for each update, `.`
+ *   hook → server   the hook's name and after a blank where the pushed objects wait, one line `before after ref` for each update, `.`
  *   server → hook   lines for the pusher, each after a blank, then `ok` or `refused`
  *
  * The scripts use what is built into sh only: a push starts no other program for them. A server that died is the end of the pipe, and
@@ -26,7 +26,7 @@ if [ -z "$${PIPES}" ]; then
   exit 1
 fi
 {
-  echo ${name}
+  printf '%s\\n' "${name} $GIT_QUARANTINE_PATH"
   while IFS= read -r update; do
     printf '%s\\n' "$update"
   done
@@ -56,8 +56,8 @@ export interface HookAnswer {
 }
 
 export interface HookHandlers {
-  /** Before any ref moves. */
-  preReceive(updates: RefUpdate[]): Promise<HookAnswer>
+  /** Before any ref moves. What was pushed is in the folder `quarantine`, and nowhere else yet. */
+  preReceive(updates: RefUpdate[], quarantine: string): Promise<HookAnswer>
   /** After; the updates are those that git made. */
   postReceive(updates: RefUpdate[]): Promise<HookAnswer>
 }
@@ -90,8 +90,10 @@ export async function answerHooks(child: { stdio: readonly unknown[] }, handlers
   }
 }
 
-async function answer(handlers: HookHandlers, hook: string, updates: RefUpdate[]): Promise<HookAnswer> {
-  if (hook === 'pre-receive') return handlers.preReceive(updates)
+async function answer(handlers: HookHandlers, head: string, updates: RefUpdate[]): Promise<HookAnswer> {
+  const blank = head.indexOf(' ')
+  const [hook, quarantine] = [head.slice(0, blank), head.slice(blank + 1)]
+  if (hook === 'pre-receive') return handlers.preReceive(updates, quarantine)
   if (hook === 'post-receive') return handlers.postReceive(updates)
   throw new Error(`no hook is called ${hook}`)
 }

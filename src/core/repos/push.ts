@@ -1,4 +1,4 @@
-import { needs, type Actor } from '../../model/access.ts'
+import { hasScope, needs, type Actor } from '../../model/access.ts'
 import type { Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
 import { branchOf, isRefName, noCommit, type Push, type RefUpdate } from '../../model/push.ts'
@@ -7,6 +7,7 @@ import { repositoryUpdate } from '../../store/repositories.ts'
 import { authorizeRepository } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 import { settlePush } from '../runs/settle-push.ts'
+import { WORKFLOWS_FOLDER } from '../runs/trigger.ts'
 
 /** Refs outside these are ours (`refs/pull`, `refs/fleetfoot`) or nobody's. */
 const PUSHABLE = ['refs/heads/', 'refs/tags/']
@@ -18,10 +19,11 @@ const PUSHABLE = ['refs/heads/', 'refs/tags/']
  * @throws AppError forbidden, not_found, invalid, with a line for the pusher
  */
 export async function receivePush(
-  deps: Pick<Deps, 'db' | 'now' | 'log'>,
+  deps: Pick<Deps, 'db' | 'now' | 'log' | 'git'>,
   actor: Actor,
   { id: repositoryId }: Repository,
   updates: RefUpdate[],
+  quarantine: string,
 ): Promise<number> {
   await authorizeRepository(deps, actor, { id: repositoryId }, needs.contentsWrite)
   if (actor.kind !== 'user') throw new AppError('forbidden', 'Only users push.')
@@ -33,7 +35,28 @@ export async function receivePush(
     if (!isRefName(ref.slice(prefix.length)))
       throw new AppError('invalid', `${ref} cannot be pushed: it is not a name for a branch or tag.`)
   }
+  if (!hasScope(actor.token.scopes, ['workflow'])) await requireNoNewWorkflows(deps, repositoryId, updates, quarantine)
   return pushInsert(deps.db, { repositoryId, userId: actor.userId, updates, createdAt: deps.now() })
+}
+
+/**
+ * Workflows run with more than their pusher may have in mind for a token: they take the scope `workflow` beside `repo` (rest-api.md 2.17,
+ * 3.3). A file that a branch has already, at the same path with the same content, may be pushed without it, and any may be deleted.
+ */
+async function requireNoNewWorkflows(
+  { git }: Pick<Deps, 'git'>,
+  repositoryId: number,
+  updates: RefUpdate[],
+  quarantine: string,
+): Promise<void> {
+  const refusals: string[] = []
+  for (const { ref, after } of updates) {
+    if (after === noCommit) continue
+    const [path] = await git.newFiles(repositoryId, after, WORKFLOWS_FOLDER, quarantine)
+    if (path === undefined) continue
+    refusals.push(`${ref}: refusing to allow a Personal Access Token to create or update workflow \`${path}\` without \`workflow\` scope`)
+  }
+  if (refusals.length > 0) throw new AppError('forbidden', refusals.join('\n'))
 }
 
 /**

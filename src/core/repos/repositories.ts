@@ -16,6 +16,8 @@ import {
   repositoryList,
   repositoryListOfUser,
   repositoryUpdate,
+  type Affiliation,
+  type RepositorySelection,
 } from '../../store/repositories.ts'
 import { authorizeOrganization, authorizeRepository, requireUser, type RepositoryRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
@@ -140,17 +142,38 @@ export async function visibleMovedRepository(deps: ReadDeps, actor: Actor, owner
   }
 }
 
-/** Repositories of a user or an organization that the actor may see, by name. */
+/** Repositories of a user or an organization that the actor may see. */
 export async function listRepositories(
   deps: ReadDeps,
   actor: Actor,
   login: string,
-  page: Page,
+  selection: RepositorySelection,
 ): Promise<{ repositories: Repository[]; total: number }> {
   const owner = await accountByLogin(deps.db, login)
   if (!owner) throw new AppError('not_found', 'Not Found')
-  return repositoryList(deps.db, owner.id, await readerOf(deps, actor, owner), page)
+  return repositoryList(deps.db, owner.id, await readerOf(deps, actor, owner), selection)
 }
+
+/**
+ * Repositories that a user works on, as the actor may see them: of others the open ones that they own or are collaborators of, since in
+ * which organizations somebody is, is not told.
+ */
+export async function listRepositoriesOfMember(
+  deps: ReadDeps,
+  actor: Actor,
+  login: string,
+  selection: RepositorySelection & { evenOwn: boolean },
+): Promise<{ repositories: Repository[]; total: number }> {
+  const user = await accountByLogin(deps.db, login)
+  if (!user) throw new AppError('not_found', 'Not Found')
+  const reader = await readerOf(deps, actor, user)
+  const affiliations: Affiliation[] = [...(selection.evenOwn ? ['owner' as const] : []), 'collaborator']
+  if (reader === 'all')
+    return repositoryListOfUser(deps.db, user.id, { ...selection, affiliations: [...affiliations, 'organization_member'] })
+  return repositoryListOfUser(deps.db, user.id, { ...selection, affiliations, visibilities: reader === null ? ['public'] : OPEN })
+}
+
+const OPEN: Visibility[] = ['public', 'internal']
 
 /** The same rule as `roleIn`, for many at once. */
 async function readerOf({ db }: ReadDeps, actor: Actor, owner: Account): Promise<'all' | { userId: number } | null> {
@@ -163,14 +186,16 @@ async function readerOf({ db }: ReadDeps, actor: Actor, owner: Account): Promise
   return isMember ? 'all' : { userId: actor.userId }
 }
 
-/** Repositories that the actor owns, works on or sees as a member, by full name. */
+/** Repositories that the actor owns, works on or sees as a member. Without the scope private ones stay unseen. */
 export async function listOwnRepositories(
   { db }: ReadDeps,
   actor: Actor,
-  page: Page,
+  selection: Parameters<typeof repositoryListOfUser>[2],
 ): Promise<{ repositories: Repository[]; total: number }> {
   const user = requireUser(actor, needs.user)
-  return repositoryListOfUser(db, user.userId, { evenPrivate: hasScope(user.token.scopes, ['repo']) }, page)
+  const wanted = selection.visibilities ?? ['public', 'internal', 'private']
+  const visibilities = hasScope(user.token.scopes, ['repo']) ? wanted : wanted.filter((visibility) => visibility !== 'private')
+  return repositoryListOfUser(db, user.userId, { ...selection, visibilities })
 }
 
 /** Changes what is given. The former name goes on leading here until another repository takes it. */

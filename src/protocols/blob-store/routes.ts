@@ -26,7 +26,7 @@ export function blobRoom(app: App, { deps }: { deps: BlobDeps }): void {
   useAzureErrors(app)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
-  const config = { access: { by: 'signature' as const } }
+  const config = { access: { by: 'signature' as const }, isContent: true }
 
   app.put('/_blobs/:container/:name', { config, schema: { params: Params, querystring: Query } }, async (request, reply) => {
     const key = keyOf(request.params)
@@ -72,7 +72,7 @@ export function blobRoom(app: App, { deps }: { deps: BlobDeps }): void {
 
   app.get(
     '/_packages/:filename',
-    { config: { access: { by: 'anyone' } }, schema: { params: Type.Object({ filename: Type.String() }) } },
+    { config: { access: { by: 'anyone' }, isContent: true }, schema: { params: Type.Object({ filename: Type.String() }) } },
     async (request, reply) => sendPackage(deps, request, reply, request.params.filename),
   )
 }

@@ -23,6 +23,8 @@ import { tokenInsert } from '../../store/tokens.ts'
 import { gitRoom } from './routes.ts'
 
 const TOKENS = { owner: 'ghp_owner', reader: 'ghp_reader', stranger: 'ghp_stranger' }
+/** One more of the owner's, that may not push workflows. */
+const NARROW = 'ghp_narrow'
 
 /** A listening server with acme/rocket (private) and acme/open (public). */
 async function startGitServer() {
@@ -41,8 +43,9 @@ async function startGitServer() {
   const [rocket, open] = [await repository('rocket', 'private'), await repository('open', 'public')]
   for (const [login, token] of Object.entries(TOKENS)) {
     const userId = await add('user', login)
-    const rest = { assignmentId: null, name: '', scopes: ['repo'], expiresAt: null, createdAt: 1 }
-    await tokenInsert(db, { kind: 'personal', userId, hash: hashSecret(token), ...rest })
+    const rest = { kind: 'personal' as const, userId, assignmentId: null, name: '', expiresAt: null, createdAt: 1 }
+    await tokenInsert(db, { hash: hashSecret(token), scopes: ['repo', 'workflow'], ...rest })
+    if (login === 'owner') await tokenInsert(db, { hash: hashSecret(NARROW), scopes: ['repo'], ...rest })
     const permission = login === 'owner' ? 'write' : 'read'
     if (login === 'stranger') continue
     for (const repositoryId of [rocket, open]) await collaboratorSet(db, { repositoryId, userId, permission, createdAt: 1 })
@@ -499,4 +502,52 @@ test("a job's token reads its own repository and pushes to none", async () => {
   expect(pushed.stderr).toContain('This token may read this repository, but not push to it.')
   await server.db.updateTable('job').set({ status: 'completed' }).execute()
   expect((await client.run('w', 'ls-remote', server.url('ghs_job'))).stderr).toContain('Authentication failed')
+})
+
+const CI = '.github/workflows/ci.yml'
+const refusal = (ref: string, file = CI) =>
+  `remote: ${ref}: refusing to allow a Personal Access Token to create or update workflow \`${file}\` without \`workflow\` scope`
+
+test('a token without the scope `workflow` neither makes nor changes workflow files, on no branch and no tag', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  await pushFirst(server, client)
+  const push = (token: string, ...refs: string[]) => client.run('w', 'push', server.url(token), ...refs)
+
+  await client.commit('w', 'workflow', { [CI]: 'on: push\n' })
+  const made = await push(NARROW, 'HEAD:main')
+  const tagged = await push(NARROW, 'HEAD:refs/tags/v1')
+  await client.git('w', 'push', '--quiet', 'origin', 'HEAD:main')
+  await client.commit('w', 'changed', { [CI]: 'on: [push]\n', 'src/a': '1' })
+  const changed = await push(NARROW, 'HEAD:main', 'HEAD:refs/heads/other')
+
+  expect([made.code, made.stderr]).toEqual([1, expect.stringContaining(refusal('refs/heads/main'))])
+  expect([tagged.code, tagged.stderr]).toEqual([1, expect.stringContaining(refusal('refs/tags/v1'))])
+  expect([changed.code, changed.stderr]).toEqual([1, expect.stringContaining(refusal('refs/heads/other'))])
+  expect((await server.git.refs(server.rocket)).map(({ name }) => name)).toEqual(['refs/heads/main'])
+})
+
+test('without the scope `workflow`, all else is pushed: other files, workflows that a branch has, and their end', async () => {
+  await using server = await startGitServer()
+  using client = makeGitClient()
+  await pushFirst(server, client)
+  await client.commit('w', 'workflow', { [CI]: 'on: push\n' })
+  await client.git('w', 'push', '--quiet', 'origin', 'HEAD:main')
+  const push = (...refs: string[]) => client.run('w', 'push', server.url(NARROW), ...refs)
+
+  await client.commit('w', 'code', { 'src/a': '1', '.github/workflows.md': 'x' })
+  const code = await push('HEAD:main')
+  const branch = await push('HEAD:refs/heads/copy', 'HEAD:refs/tags/v1')
+  await client.git('w', 'mv', CI, '.github/workflows/moved.yml')
+  await client.commit('w', 'moved', {})
+  const moved = await push('HEAD:main')
+  await client.git('w', 'rm', '--quiet', '.github/workflows/moved.yml')
+  await client.commit('w', 'deleted', {})
+  const deleted = await push('HEAD:main')
+  const gone = await push(':refs/heads/copy')
+  await client.git('w', 'tag', '--annotate', '--message', 'x', 'file', 'HEAD:src/a')
+  const file = await push('refs/tags/file')
+
+  expect([code.code, branch.code, deleted.code, gone.code, file.code]).toEqual([0, 0, 0, 0, 0])
+  expect([moved.code, moved.stderr]).toEqual([1, expect.stringContaining(refusal('refs/heads/main', '.github/workflows/moved.yml'))])
 })

@@ -19,9 +19,9 @@ export function hooksOf(deps: Deps, actor: Actor, repository: Repository): PushI
 
   return {
     handlers: {
-      async preReceive(updates) {
+      async preReceive(updates, quarantine) {
         try {
-          pushId = await receivePush(deps, actor, repository, updates)
+          pushId = await receivePush(deps, actor, repository, updates, quarantine)
           return { refused: false, lines: [] }
         } catch (error) {
           if (error instanceof AppError) return { refused: true, lines: [error.message] }

@@ -178,7 +178,7 @@ test('repositories of an organization are those that the asker may see', async (
   await server.collaborator(closed, 'helper', 'read')
   const weak = await server.user('member', { scopes: ['public_repo'] })
   const names = async (call: Caller) =>
-    ((await fits('repos/list-for-org', 200, call('GET', '/orgs/acme/repos'))) as { name: string }[]).map(({ name }) => name)
+    ((await fits('repos/list-for-org', 200, call('GET', '/orgs/acme/repos?sort=full_name'))) as { name: string }[]).map(({ name }) => name)
 
   expect(await names(server.call(undefined))).toEqual(['a-public'])
   expect(await names(stranger.call)).toEqual(['a-public', 'b-internal'])

@@ -9,6 +9,7 @@ import type { App } from '../../http/server.ts'
 import { needs, type Need } from '../../model/access.ts'
 import { presentMembership, presentOrganization, presentSimpleOrganization, presentSimpleUser } from './present-account.ts'
 import { presentRepository } from './present-repository.ts'
+import { RepositoriesQuery, selectionOf, visibilitiesOf } from './repository-list.ts'
 import { newRepositoryOf, NewRepositoryBody } from './repository-body.ts'
 import { apiOf, type RestDeps } from './room.ts'
 import { basesOf } from './runs.ts'
@@ -65,11 +66,12 @@ function repositoriesRoutes(app: App, deps: RestDeps, path: string): void {
     `${path}/repos`,
     {
       config: config(needs.organizationRepositories, 'repos/repos#list-organization-repositories'),
-      schema: { operationId: 'repos/list-for-org', querystring: PageQuery },
+      schema: { operationId: 'repos/list-for-org', querystring: RepositoriesQuery },
     },
     async (request, reply) => {
       const page = pageOf(request.query)
-      const listed = await listOrganizationRepositories(deps, request.actor, organizationOf(request), page)
+      const selection = { ...selectionOf(request.query, 'created'), ...visibilitiesOf(request.query.type) }
+      const listed = await listOrganizationRepositories(deps, request.actor, organizationOf(request), selection)
       linkPages(reply, `${apiOf(deps, request)}/organizations/${listed.organization.id}/repos`, request.query, page, listed.total)
       const bases = basesOf(deps, request)
       return listed.repositories.map((repository) => presentRepository(bases, repository))

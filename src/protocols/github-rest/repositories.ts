@@ -5,12 +5,13 @@ import { archiveAddress, getBranch, getCommit, getContent, getHashAlgorithm, get
 import { deleteRepository, getRepository, updateRepository } from '../../core/repos/repositories.ts'
 import type { App } from '../../http/server.ts'
 import { needs, roleOfPermission, type Need } from '../../model/access.ts'
+import { contentBaseOf } from '../../http/addresses.ts'
 import { AppError } from '../../model/errors.ts'
 import { presentSimpleUser } from './present-account.ts'
 import { presentBranch, presentCommit, presentContent, presentRef } from './present-content.ts'
 import { presentPermissions, presentRepository } from './present-repository.ts'
 import { RepositoryChangeBody } from './repository-body.ts'
-import { contentBase, type RestDeps } from './room.ts'
+import { type RestDeps } from './room.ts'
 import { basesOf, repositoryOf } from './runs.ts'
 
 const CollaboratorParams = Type.Object({ username: Type.String() })
@@ -151,7 +152,7 @@ function gitRoutes(app: App, deps: RestDeps, path: string): void {
     const docs = 'repos/contents#download-a-repository-archive'
     const archive = async (request: FastifyRequest, reply: FastifyReply, ref: string) => {
       const address = await archiveAddress(deps, request.actor, { repository: repositoryOf(request), ref, format })
-      return reply.redirect(contentBase(deps, request) + address, 302)
+      return reply.redirect(contentBaseOf(deps.book, request) + address, 302)
     }
     app.get(`${path}/${segment}`, { config: config(needs.repositoryContents, docs) }, async (request, reply) => archive(request, reply, ''))
     app.get(

@@ -19,7 +19,6 @@ export type RestDeps = Deps & {
   book: AddressBook
   rateLimits: RateLimits
   shutdown: AbortSignal
-  contentUrl: string | undefined
 }
 
 /** The version of GitHub Enterprise Server whose description we serve. */
@@ -149,11 +148,6 @@ async function conditional(request: FastifyRequest, reply: FastifyReply, payload
 
 function matchesEtag(header: string, etag: string): boolean {
   return header === '*' || header.split(',').some((part) => part.trim().replace(/^W\//, '') === etag)
-}
-
-/** Where content is read: the operator's host for it, else the address that this client uses. */
-export function contentBase(deps: RestDeps, request: FastifyRequest): string {
-  return deps.contentUrl ?? baseOf(deps.book, request)
 }
 
 /** `…/api/v3` as this client reaches it. */

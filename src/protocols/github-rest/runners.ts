@@ -5,7 +5,7 @@ import { createRegistrationToken } from '../../core/runners/registration-tokens.
 import { listApplications } from '../../core/runners/runner-packages.ts'
 import { deleteRunner, getRunner, listRunnerGroups, listRunners, updateRunnerGroup, type GroupView } from '../../core/runners/runners.ts'
 import type { RunnerScope, RunnerScopeRef } from '../../core/access/authorize.ts'
-import { baseOf } from '../../http/addresses.ts'
+import { baseOf, contentBaseOf } from '../../http/addresses.ts'
 import { linkPages, PageQuery, pageOf } from '../../http/paging.ts'
 import type { App } from '../../http/server.ts'
 import '../../http/access.ts'
@@ -125,7 +125,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
       return applications.map(({ os, architecture, filename, sha256, url }) => ({
         os,
         architecture,
-        download_url: url ?? `${baseOf(deps.book, request)}/_packages/${filename}`,
+        download_url: url ?? `${contentBaseOf(deps.book, request)}/_packages/${filename}`,
         filename,
         ...(sha256 !== undefined && { sha256_checksum: sha256 }),
       }))

@@ -3,14 +3,14 @@ import { Type } from 'typebox'
 import { getJob, jobLogAddress, listAnnotations, listJobs, runLogsAddress } from '../../core/jobs/jobs.ts'
 import { followJob } from '../../core/logs/live.ts'
 import { cancelRun, dispatchWorkflow, getRun, getWorkflow, listRuns, listWorkflows } from '../../core/runs/runs.ts'
-import { baseOf } from '../../http/addresses.ts'
+import { baseOf, contentBaseOf } from '../../http/addresses.ts'
 import { linkPages, PageQuery, pageOf } from '../../http/paging.ts'
 import type { App } from '../../http/server.ts'
 import { needs } from '../../model/access.ts'
 import { fullName, type Repository } from '../../model/account.ts'
 import type { Bases } from './present-account.ts'
 import { presentDispatched, presentJob, presentRun, presentWorkflow } from './present-run.ts'
-import { apiOf, contentBase, type RestDeps } from './room.ts'
+import { apiOf, type RestDeps } from './room.ts'
 import { idOf } from './runners.ts'
 import { sendEvents } from './server-sent-events.ts'
 
@@ -144,7 +144,7 @@ function runOnlyRoutes(app: App, deps: RestDeps, path: string): void {
     { config: { ...read, docs }, schema: { operationId: 'actions/download-workflow-run-logs', params } },
     async (request, reply) => {
       const address = await runLogsAddress(deps, request.actor, repositoryOf(request), idOf(request.params.run_id))
-      return reply.redirect(contentBase(deps, request) + address, 302)
+      return reply.redirect(contentBaseOf(deps.book, request) + address, 302)
     },
   )
   app.get(
@@ -186,7 +186,7 @@ function jobRoutes(app: App, deps: RestDeps, path: string): void {
     { config: { ...read, docs }, schema: { operationId: 'actions/download-job-logs-for-workflow-run', params } },
     async (request, reply) => {
       const address = await jobLogAddress(deps, request.actor, repositoryOf(request), idOf(request.params.job_id))
-      return reply.redirect(contentBase(deps, request) + address, 302)
+      return reply.redirect(contentBaseOf(deps.book, request) + address, 302)
     },
   )
   // Beyond GitHub: the lines of a running job as server-sent events that resume at Last-Event-ID.

@@ -9,6 +9,7 @@ import type { App } from '../../http/server.ts'
 import { needs, type Need } from '../../model/access.ts'
 import { presentMembership, presentSimpleOrganization, presentUser } from './present-account.ts'
 import { presentRepository } from './present-repository.ts'
+import { OwnRepositoriesQuery, ownSelectionOf, RepositoriesQuery, selectionOf } from './repository-list.ts'
 import { newRepositoryOf, NewRepositoryBody } from './repository-body.ts'
 import { apiOf, type RestDeps } from './room.ts'
 import { basesOf } from './runs.ts'
@@ -47,11 +48,11 @@ function selfRoutes(app: App, deps: RestDeps): void {
     '/user/repos',
     {
       config: config(needs.userRepositories, 'repos/repos#list-repositories-for-the-authenticated-user'),
-      schema: { operationId: 'repos/list-for-authenticated-user', querystring: PageQuery },
+      schema: { operationId: 'repos/list-for-authenticated-user', querystring: OwnRepositoriesQuery },
     },
     async (request, reply) => {
       const page = pageOf(request.query)
-      const { repositories, total } = await listOwnRepositories(deps, request.actor, page)
+      const { repositories, total } = await listOwnRepositories(deps, request.actor, ownSelectionOf(request.query))
       linkPages(reply, `${apiOf(deps, request)}/user/repos`, request.query, page, total)
       const bases = basesOf(deps, request)
       return repositories.map((repository) => presentRepository(bases, repository))
@@ -106,11 +107,14 @@ function namedRoutes(app: App, deps: RestDeps, path: string): void {
     `${path}/repos`,
     {
       config: config(needs.anyone, 'repos/repos#list-repositories-for-a-user'),
-      schema: { operationId: 'repos/list-for-user', querystring: PageQuery },
+      schema: { operationId: 'repos/list-for-user', querystring: RepositoriesQuery },
     },
     async (request, reply) => {
       const page = pageOf(request.query)
-      const { account, repositories, total } = await listRepositoriesOfAccount(deps, request.actor, accountOf(request), page)
+      const { type } = request.query
+      const which = type === 'all' || type === 'member' ? type : 'owner'
+      const selection = { ...selectionOf(request.query, 'full_name'), which } as const
+      const { account, repositories, total } = await listRepositoriesOfAccount(deps, request.actor, accountOf(request), selection)
       linkPages(reply, `${apiOf(deps, request)}/user/${account.id}/repos`, request.query, page, total)
       const bases = basesOf(deps, request)
       return repositories.map((repository) => presentRepository(bases, repository))

@@ -2,7 +2,7 @@ import { Type } from 'typebox'
 import type { Deps } from '../../core/deps.ts'
 import { authenticateJob } from '../../core/jobs/job-tokens.ts'
 import { resolveAction } from '../../core/repos/archives.ts'
-import { baseOf, type AddressBook } from '../../http/addresses.ts'
+import { contentBaseOf, type AddressBook } from '../../http/addresses.ts'
 import { useAnyJson } from '../../http/body.ts'
 import { failureOf } from '../../http/failures.ts'
 import type { App } from '../../http/server.ts'
@@ -46,7 +46,7 @@ export function launchRoom(app: App, { deps }: { deps: LaunchDeps }): void {
       if (planId.toLowerCase() !== assignment.planId || jobId.toLowerCase() !== assignment.jobGuid) {
         throw new AppError('forbidden', 'The token is for another job')
       }
-      const base = baseOf(deps.book, request)
+      const base = contentBaseOf(deps.book, request)
       const actions: Record<string, object> = {}
       const errors: Record<string, { message: string }> = {}
       for (const { action, version } of request.body.actions ?? []) {

@@ -4,7 +4,7 @@ import { authenticateJob } from '../../core/jobs/job-tokens.ts'
 import { SUMMARY_BYTES } from '../../core/logs/objects.ts'
 import { updateSteps } from '../../core/logs/steps.ts'
 import { finishLog, finishSummary, signUpload, uploadKey } from '../../core/logs/uploads.ts'
-import { baseOf, type AddressBook } from '../../http/addresses.ts'
+import { contentBaseOf, type AddressBook } from '../../http/addresses.ts'
 import { useAnyJson } from '../../http/body.ts'
 import type { App } from '../../http/server.ts'
 import { useTwirpErrors } from '../../http/twirp.ts'
@@ -63,13 +63,13 @@ export function resultsRoom(app: App, { deps }: { deps: ResultsDeps }): void {
 
   const receiver = '/twirp/results.services.receiver.Receiver'
   const addressOf = (
-    request: Parameters<typeof baseOf>[1],
+    request: Parameters<typeof contentBaseOf>[1],
     assignment: Assignment,
     kind: 'log' | 'summary' | 'diagnostics',
     stepId: string,
   ) => {
     const { key, query } = signUpload(deps, uploadKey(assignment, kind, stepId), 'rw', deps.now() + deps.times.signedUrl)
-    return `${baseOf(deps.book, request)}/_blobs/${key}?${query}`
+    return `${contentBaseOf(deps.book, request)}/_blobs/${key}?${query}`
   }
 
   app.post(`${receiver}/GetStepLogsSignedBlobURL`, { config, schema: { body: StepRequest } }, async (request) => {
