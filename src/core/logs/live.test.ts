@@ -54,6 +54,25 @@ test('a feed that goes on after its job has ended is cut off, and what it sends 
   expect(await kept()).toHaveLength(1)
 })
 
+test('a follower whose token was revoked gets no more', async () => {
+  const clock = { ahead: 0 }
+  await using server = await startServer({ now: () => Date.now() + clock.ahead, times: { sweepEvery: 200 } })
+  const job = await runningJob(server)
+  const { token } = await server.user('mona')
+  await server.admin('PUT', `/orgs/acme/memberships/mona`, { role: 'admin' })
+  await using follower = await follow(job, { token })
+  await using feed = await openFeed(job)
+  feed.send(1, ['one'])
+  await eventually(() => expect(follower.lines()).toEqual(['one']))
+
+  await server.deps.db.deleteFrom('token').where('kind', '=', 'personal').execute()
+  clock.ahead = 60_000
+  feed.send(2, ['two'])
+
+  await follower.ended
+  expect(follower.lines()).toEqual(['one'])
+})
+
 test('a follower that comes back with the last id loses nothing and gets nothing twice', async () => {
   await using server = await startServer()
   const job = await runningJob(server)

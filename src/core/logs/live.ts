@@ -3,10 +3,11 @@ import { AppError } from '../../model/errors.ts'
 import type { Assignment, Job } from '../../model/job.ts'
 import { isPassingTrouble } from '../../model/trouble.ts'
 import { assignmentById, jobById } from '../../store/jobs.ts'
-import { chunkAppend, chunksAfter, chunksLength, logGet, type Chunk } from '../../store/logs.ts'
+import { chunkAppend, chunksAfter, chunksLength, logGet, summariesOfJob, type Chunk } from '../../store/logs.ts'
 import { authorizeRepository, type RepositoryRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 import { isUnfinished } from '../jobs/job-tokens.ts'
+import { readObject } from './objects.ts'
 import { readStepLogs } from './read-log.ts'
 
 const BATCH_BYTES = 64 * 1024
@@ -166,18 +167,20 @@ type FollowDeps = Pick<Deps, 'db' | 'now' | 'blobs' | 'signals' | 'times' | 'log
 /**
  * Follows the lines of a job from the event after `after` (an event's id; empty for all): those that are there, then each as it comes, until
  * the job has ended or `abort`. Listen, look, sleep; a lost signal costs `times.sweepEvery`. When the live lines of an ended job are deleted
- * the uploaded log is sent; each event says step and line, so that who resumes with an older id can tell what it has already.
+ * the uploaded log is sent; each event says step and line, so that who resumes with an older id can tell what it has already. `who` is asked
+ * again every `times.sweepEvery`: a follower whose token or rights are gone gets no more.
  *
- * @throws AppError not_found
+ * @throws AppError not_found, and what `who` throws
  */
 export async function* followJob(
   deps: FollowDeps,
-  actor: Actor,
+  who: () => Promise<Actor>,
   input: { repository: RepositoryRef; jobId: number; after: string },
   abort: AbortSignal,
 ): AsyncGenerator<LiveEvent> {
   const { db, now, signals, times } = deps
-  const first = await findJob(deps, actor, input.repository, input.jobId)
+  const first = await findJob(deps, await who(), input.repository, input.jobId)
+  let checkedAt = now()
   const position = positionOf(input.after)
   let after = 'live' in position ? position.live : 0
   let status: string | undefined
@@ -193,6 +196,10 @@ export async function* followJob(
   try {
     while (!abort.aborted) {
       isSignalled = false
+      if (now() - checkedAt >= times.sweepEvery) {
+        checkedAt = now()
+        await findJob(deps, await who(), input.repository, input.jobId)
+      }
       const job = (await jobById(db, first.id)) ?? first
       if (job.status !== status) yield { kind: 'state', job }
       status = job.status
@@ -271,6 +278,30 @@ async function* batched(lines: AsyncIterable<string>, size: number): AsyncGenera
 
 function withoutTime(line: string): string {
   return line.replace(/^\d{4}-\d\d-\d\dT[\d:.]+Z /, '')
+}
+
+/**
+ * What the steps of a job wrote for people to read, as Markdown, one after the other in the order in which they were uploaded.
+ *
+ * @throws AppError not_found, also when no step wrote any
+ */
+export async function jobSummary(
+  deps: Pick<Deps, 'db' | 'log' | 'blobs'>,
+  actor: Actor,
+  ref: RepositoryRef,
+  jobId: number,
+): Promise<AsyncIterable<Buffer>> {
+  const job = await findJob(deps, actor, ref, jobId)
+  const summaries = await summariesOfJob(deps.db, job.id)
+  if (summaries.length === 0) throw new AppError('not_found', 'Not Found')
+  return (async function* () {
+    for (const { blobKey } of summaries) {
+      const object = await readObject(deps, blobKey)
+      if (!object) continue
+      yield* object.open()
+      yield Buffer.from('\n')
+    }
+  })()
 }
 
 /** A job of a repository, for whoever may read it. */

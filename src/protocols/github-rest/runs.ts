@@ -1,7 +1,9 @@
+import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { getJob, jobLogAddress, listAnnotations, listJobs, runLogsAddress } from '../../core/jobs/jobs.ts'
-import { followJob } from '../../core/logs/live.ts'
+import { signIn } from '../../core/access/sign-in.ts'
+import { followJob, jobSummary } from '../../core/logs/live.ts'
 import { cancelRun, dispatchWorkflow, getRun, getWorkflow, listRuns, listWorkflows } from '../../core/runs/runs.ts'
 import { baseOf, contentBaseOf } from '../../http/addresses.ts'
 import { linkPages, PageQuery, pageOf } from '../../http/paging.ts'
@@ -197,7 +199,17 @@ function jobRoutes(app: App, deps: RestDeps, path: string): void {
       jobId: idOf(request.params.job_id),
       after: typeof after === 'string' ? after : '',
     }
-    return sendEvents(request, reply, deps, (abort) => followJob(deps, request.actor, input, abort))
+    const who = () => signIn(deps, request.headers.authorization)
+    return sendEvents(request, reply, deps, (abort) => followJob(deps, who, input, abort))
+  })
+  // Beyond GitHub: what the steps wrote to GITHUB_STEP_SUMMARY. A page of ours it never is (architecture 1.4).
+  app.get(`${jobs}/:job_id/summary`, { config: { ...read, docs }, schema: { params } }, async (request, reply) => {
+    const summary = await jobSummary(deps, request.actor, repositoryOf(request), idOf(request.params.job_id))
+    return reply
+      .header('Content-Type', 'text/markdown; charset=utf-8')
+      .header('X-Content-Type-Options', 'nosniff')
+      .header('Content-Security-Policy', "sandbox; default-src 'none'")
+      .send(Readable.from(summary, { objectMode: false }))
   })
   app.get(
     `${path}/check-runs/:check_run_id/annotations`,

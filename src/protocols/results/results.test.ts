@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { put, runningJob } from '../../../test/support/running-job.ts'
+import { put, runningJob, sdk } from '../../../test/support/running-job.ts'
 import { startServer } from '../../../test/support/start-server.ts'
 
 const [FIRST, SECOND] = ['0f0e0d0c-0000-4000-8000-000000000001', '0f0e0d0c-0000-4000-8000-000000000002']
@@ -15,6 +15,25 @@ async function stepsOf({ server, repository, id }: Awaited<ReturnType<typeof run
   const { steps } = (await (await server.admin('GET', `/repos/acme/${repository.name}/actions/jobs/${id}`)).json()) as { steps: StepBody[] }
   return steps.map(({ number, name, status, conclusion }) => [number, name, status, conclusion])
 }
+
+test('what steps wrote as their summaries is read as Markdown, never as a page, by who may read the job', async () => {
+  await using server = await startServer()
+  const job = await runningJob(server)
+  const path = `/repos/acme/${job.repository.name}/actions/jobs/${job.id}/summary`
+  expect((await server.admin('GET', path)).status).toBe(404)
+  for (const [index, text] of ['# One', '<script>2</script>'].entries()) {
+    const stepId = `0f0e0d0c-0000-4000-8000-00000000000${index + 1}`
+    await sdk.put(await job.summaryUrl(stepId), text)
+    await job.results('CreateStepSummaryMetadata', { step_backend_id: stepId, size: text.length, uploaded_at: new Date().toISOString() })
+  }
+
+  const answer = await server.admin('GET', path)
+  expect(await answer.text()).toBe('# One\n<script>2</script>\n')
+  expect(answer.headers.get('content-type')).toBe('text/markdown; charset=utf-8')
+  expect(answer.headers.get('content-security-policy')).toContain('sandbox')
+  const { token } = await server.user('eve')
+  expect((await server.call(token)('GET', path)).status).toBe(404)
+})
 
 test('step states are merged in their order; an update that is older than what is known is ignored', async () => {
   await using server = await startServer()
