@@ -23,6 +23,8 @@ export interface Job {
   runnerGroupId: number | null
   runnerGroupName: string | null
   timeoutMs: number
+  /** What its steps are given when it is cancelled. */
+  cancelTimeoutMs: number
   continueOnError: boolean
   outputs: Record<string, string> | null
   cancelledAt: number | null

@@ -21,10 +21,8 @@ export interface Times {
   renewAfterEnd: number
   /** Logs are still taken this long after the end of the job. */
   uploadAfterEnd: number
-  /** What the runner is told to give a cancelled job before it is killed. */
-  cancelGrace: number
-  /** The server ends a cancelled job itself after this. */
-  cancelDeadline: number
+  /** The server ends a cancelled job itself this long after the time that its steps were given (`cancel-timeout-minutes`, else 5 minutes). */
+  cancelMargin: number
   /** A job without `timeout-minutes`. */
   jobTimeout: number
   /** A job waits in line no longer than this. */
@@ -57,8 +55,7 @@ export const defaultTimes: Times = {
   lease: 85 * SECOND,
   renewAfterEnd: 5 * MINUTE,
   uploadAfterEnd: 5 * MINUTE,
-  cancelGrace: 5 * MINUTE,
-  cancelDeadline: 5.5 * MINUTE,
+  cancelMargin: 30 * SECOND,
   jobTimeout: 360 * MINUTE,
   queueLimit: 24 * HOUR,
   runnerRemoved: 14 * DAY,

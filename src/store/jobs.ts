@@ -114,7 +114,14 @@ const rowUpdate = guardedUpdate('job', 'status')
 export async function jobEnqueue(
   db: Db,
   job: { id: number; from: Job['status'] },
-  place: Omit<Line, 'id'> & { runnerLabels: string[]; name: string; continueOnError: boolean; timeoutMs: number; queuedAt: number },
+  place: Omit<Line, 'id'> & {
+    runnerLabels: string[]
+    name: string
+    continueOnError: boolean
+    timeoutMs: number
+    cancelTimeoutMs: number
+    queuedAt: number
+  },
 ): Promise<{ job: Job; line: Line } | undefined> {
   const line = await lineEnsure(db, place, place.queuedAt)
   const updated = await jobUpdate(db, job.id, [job.from], {
@@ -126,6 +133,7 @@ export async function jobEnqueue(
     queuedAt: place.queuedAt,
     continueOnError: place.continueOnError ? 1 : 0,
     timeoutMs: place.timeoutMs,
+    cancelTimeoutMs: place.cancelTimeoutMs,
   })
   return updated && { job: updated, line }
 }
@@ -444,7 +452,7 @@ export async function assignmentsSilent(db: Db, before: number, givenBefore: num
 /** Jobs on a runner, with their assignment: what time-outs and cancels look at. */
 export async function jobsOnRunners(
   db: Db,
-  options: { overdueAt?: number; cancelledBefore?: number; limit: number },
+  options: { overdueAt?: number; cancelDueAt?: number; limit: number },
 ): Promise<{ job: Job; assignment: Assignment }[]> {
   const rows = await db
     .selectFrom('job')
@@ -456,8 +464,9 @@ export async function jobsOnRunners(
         .where('startedAt', 'is not', null)
         .where((eb) => eb(sql<number>`"startedAt" + "timeoutMs"`, '<=', options.overdueAt ?? 0)),
     )
-    .$if(options.cancelledBefore !== undefined, (query) => query.where('cancelledAt', '<=', options.cancelledBefore ?? 0))
-    .orderBy('id')
+    .$if(options.cancelDueAt !== undefined, (query) =>
+      query.where('cancelledAt', 'is not', null).where(sql<number>`"cancelledAt" + "cancelTimeoutMs"`, '<=', options.cancelDueAt ?? 0),
+    )
     .limit(options.limit)
     .execute()
   const found: { job: Job; assignment: Assignment }[] = []
@@ -474,7 +483,7 @@ export async function jobsOnRunners(
  */
 export async function leasesMove(db: Db, { from, to }: { from: number; to: number }): Promise<void> {
   // The last pulse may be a little older than the last sign, and the first sign than the pulse that finds the outage.
-  const middle = (from + to) / 2
+  const middle = Math.floor((from + to) / 2)
   const moved = (column: 'lastSignAt' | 'givenAt' | 'lastSeenAt') => {
     const sum = sql`${sql.ref(column)} + ${to - from}`
     return isPostgres(db) ? sql<number>`least(${sum}, ${to})` : sql<number>`min(${sum}, ${to})`

@@ -183,6 +183,7 @@ export interface Schema {
     runnerGroupId: number | null
     runnerGroupName: string | null
     timeoutMs: number
+    cancelTimeoutMs: Generated<number>
     continueOnError: number
     outputs: string | null
     cancelledAt: number | null

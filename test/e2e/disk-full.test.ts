@@ -24,6 +24,9 @@ function mountSmall(size: string): ({ folder: string } & Disposable) | undefined
   }
 }
 
+/** More than is kept in the database (docs/adr/0007). */
+const LONG = Array.from({ length: 200 }, (_, index) => `line ${index + 1}`)
+
 test('a blob store that is full: uploads are 503, /readyz says why, reads go on; all is well when there is space again', async ({
   skip,
 }) => {
@@ -38,7 +41,7 @@ test('a blob store that is full: uploads are 503, /readyz says why, reads go on;
   const tooBig = await sdk.put(await job.logUrl(), big)
   const readyAfterRefusal = await fetch(`${server.url}/readyz`)
   writeFileSync(path.join(small.folder, 'filler'), Buffer.alloc(1000 * 1024))
-  const full = await sdk.put(await job.logUrl(), 'small')
+  const full = await sdk.put(await job.logUrl(), Buffer.alloc(5000, 'x'))
   const created = await sdk.create(await job.logUrl())
   const ready = await fetch(`${server.url}/readyz`)
   const read = await fetch(await job.logUrl(STEP))
@@ -106,12 +109,12 @@ test('a blob folder that is removed, and one below it: 503 until it is back, and
   await using server = await startServer()
   const job = await runningJob(server)
   const { blobsDir } = server.config
-  await sdk.put(await job.logUrl(), stamped(['before']))
+  await sdk.put(await job.logUrl(), stamped(LONG))
 
   rmSync(path.join(blobsDir, 'jobs'), { recursive: true })
-  const below = await sdk.put(await job.logUrl(), stamped(['again']))
+  const below = await sdk.put(await job.logUrl(), stamped([...LONG, 'again']))
   renameSync(blobsDir, `${blobsDir}.away`)
-  const away = await sdk.put(await job.logUrl(), stamped(['lost']))
+  const away = await sdk.put(await job.logUrl(), stamped([...LONG, 'lost']))
   const append = await sdk.append(await job.logUrl('0f0e0d0c-0000-4000-8000-000000000001'), stamped(['lost']))
   const ready = await fetch(`${server.url}/readyz`)
 
@@ -122,7 +125,7 @@ test('a blob folder that is removed, and one below it: 503 until it is back, and
   expect(() => statSync(blobsDir)).toThrow('ENOENT')
   renameSync(`${blobsDir}.away`, blobsDir)
   expect((await fetch(`${server.url}/readyz`)).status).toBe(200)
-  await job.logDone(undefined, 1)
+  await job.logDone(undefined, LONG.length + 1)
   await job.runner.complete(job.message)
-  expect(await job.log()).toBe(stamped(['again']))
+  expect(await job.log()).toBe(stamped([...LONG, 'again']))
 })

@@ -26,7 +26,7 @@ export function makeJobToken(
     sub: `job:${job.id}`,
     iat: issuedAt,
     nbf: issuedAt - 300,
-    exp: issuedAt + Math.ceil((job.timeoutMs + times.jobTokenSlack + times.cancelDeadline) / 1000),
+    exp: issuedAt + Math.ceil((job.timeoutMs + times.jobTokenSlack + job.cancelTimeoutMs + times.cancelMargin) / 1000),
     jti: assignment.requestId,
     asg: assignment.id,
     scp: `Actions.Results:${assignment.planId}:${assignment.jobGuid}`,

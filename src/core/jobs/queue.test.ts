@@ -383,6 +383,26 @@ test('the token of one job neither renews nor completes another', async () => {
   })
 })
 
+test('cancel-timeout-minutes is what the runner is told, and what the server waits for before it ends the job itself', async () => {
+  await using t = await startClocked({ times: { pollHeld: 100 } })
+  const runner = await wireRunner(t.server, 'acme')
+  await runner.connect()
+  const run = await queueRun(t.server, t.repository, oneJob('self-hosted', '    cancel-timeout-minutes: 12\n'))
+  const message = await runner.takeJob()
+  await t.server.admin('POST', `/repos/acme/rocket/actions/runs/${run.id}/cancel`)
+  expect((await runner.poll('Busy'))?.body).toMatchObject({ timeout: '00:12:00' })
+
+  const wait = async (minutes: number) => {
+    t.clock.ahead += minutes * MINUTE
+    await runner.renew(message)
+    await endCancelledJobs(t.server.deps)
+  }
+  await wait(12)
+  expect(await t.job(run.id)).toMatchObject({ status: 'in_progress' })
+  await wait(1)
+  expect(await t.job(run.id)).toMatchObject({ status: 'completed', conclusion: 'cancelled' })
+})
+
 test('timeout-minutes reaches the runner as a cancel and says so', async () => {
   await using t = await startClocked()
   const runner = await wireRunner(t.server, 'acme')

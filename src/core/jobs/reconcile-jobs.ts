@@ -43,9 +43,9 @@ export async function endOverdueJobs(deps: ReconcileDeps): Promise<string> {
 export async function endCancelledJobs(deps: ReconcileDeps): Promise<string> {
   const { db, now, times } = deps
   let ended = 0
-  for (const { job, assignment } of await jobsOnRunners(db, { cancelledBefore: now() - times.cancelDeadline, limit: BATCH })) {
+  for (const { job, assignment } of await jobsOnRunners(db, { cancelDueAt: now() - times.cancelMargin, limit: BATCH })) {
     const since = assignment.cancelSentAt ?? job.cancelledAt ?? now()
-    if (now() - since < times.cancelDeadline) continue
+    if (now() - since < job.cancelTimeoutMs + times.cancelMargin) continue
     const problem = job.cancelReason === 'timeout' ? timeoutText(job) : 'The job was cancelled and its runner did not report how it ended.'
     await endWithoutReport(deps, assignment, problem, 'cancelled')
     ended++

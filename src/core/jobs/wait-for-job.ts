@@ -25,7 +25,7 @@ export interface Poll {
 /** What a poll is answered. `undo` takes it back when the answer could not be written. */
 export type PollAnswer =
   | { kind: 'job'; assignment: Assignment; undo: () => Promise<void> }
-  | { kind: 'cancel'; jobGuid: string; undo: () => Promise<void> }
+  | { kind: 'cancel'; jobGuid: string; timeoutMs: number; undo: () => Promise<void> }
   | { kind: 'nothing' }
 
 /** The session of the poll is not the runner's: it makes a new one and goes on. */
@@ -156,6 +156,7 @@ async function cancelMessage({ db, now }: WaitDeps, assignment: Assignment): Pro
   return {
     kind: 'cancel',
     jobGuid: assignment.jobGuid,
+    timeoutMs: job.cancelTimeoutMs,
     undo: async () => void (await assignmentUpdate(db, assignment.id, ['running'], { cancelSentAt: null })),
   }
 }

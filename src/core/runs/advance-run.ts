@@ -110,7 +110,8 @@ async function decide(
         runnerLabels: labels,
         name: decision.name,
         continueOnError: decision.continueOnError,
-        timeoutMs: decision.timeoutMinutes * 60_000,
+        timeoutMs: wholeMs(decision.timeoutMinutes),
+        cancelTimeoutMs: wholeMs(decision.cancelTimeoutMinutes),
         queuedAt: at,
       },
     )
@@ -123,6 +124,11 @@ async function decide(
   // A cancel that looked at the jobs just before this one stood in line would have missed it.
   if (attempt.cancelledAt === null && (await attemptIsCancelled(db, attempt.id))) await cancelJob(deps, systemActor, job.id, 'user')
   return false
+}
+
+/** Minutes of a workflow file, which may be any number, as milliseconds, a year at most. */
+function wholeMs(minutes: number): number {
+  return Math.round(Math.min(minutes, 365 * 24 * 60) * 60_000)
 }
 
 /** `org/name`, `organization/name`, `ent/name` and `enterprise/name` name a group as the plain name does (job-message.md 3.5). */

@@ -94,10 +94,17 @@ export function brokerRoom(app: App, { deps }: { deps: BrokerDeps }): void {
   })
 }
 
+/** .NET's form of a span: `00:05:00`, with days before it where there are some. */
+function timeSpan(ms: number): string {
+  const two = (value: number) => String(Math.floor(value)).padStart(2, '0')
+  const [days, seconds] = [Math.floor(ms / 86_400_000), (ms % 86_400_000) / 1000]
+  return `${days > 0 ? `${days}.` : ''}${two(seconds / 3600)}:${two((seconds % 3600) / 60)}:${two(seconds % 60)}`
+}
+
 /** The body of a message is a text that holds JSON, unencrypted (runner-protocol.md 5.5). */
 function messageOf(answer: Exclude<PollAnswer, { kind: 'nothing' }>, base: string): object {
   if (answer.kind === 'cancel') {
-    const body = { jobId: answer.jobGuid, timeout: '00:05:00' }
+    const body = { jobId: answer.jobGuid, timeout: timeSpan(answer.timeoutMs) }
     return { messageId: Date.now(), messageType: 'JobCancellation', body: JSON.stringify(body) }
   }
   const { id, requestId } = answer.assignment
