@@ -140,6 +140,8 @@ suite('the official runner', () => {
 
     runner.start()
     await eventually(async () => expect((await runnersOf(scope)).runners[0]).toMatchObject({ status: 'online' }))
+    // One that is interrupted before its first poll does not delete its session.
+    await eventually(async () => expect(await (await fetch(`${server.url}/metrics`)).text()).toMatch(/^fleetfoot_waiting_polls [1-9]/m))
     await runner.stop()
     expect((await runnersOf(scope)).runners[0]).toMatchObject({ status: 'offline' })
 
