@@ -342,7 +342,7 @@ export async function runnerGroupEnsureDefault(
       createdAt: now,
       updatedAt: now,
     })
-    .onConflict((c) => c.columns(['ownerKind', 'ownerId', 'number']).doNothing())
+    .onConflict((c) => c.doNothing())
     .execute()
   const group = await runnerGroupByNumber(db, owner, DEFAULT_GROUP_NUMBER)
   if (!group) throw new Error('the Default group was not made')

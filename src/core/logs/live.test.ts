@@ -125,6 +125,7 @@ test('a job that has ended and whose live lines are deleted is followed from its
   await sdk.put(await job.logUrl(), stamped(lines))
   await job.logDone(undefined, lines.length)
   await job.runner.complete(job.message, 'succeeded', { stepResults: null as never })
+  await eventually(async () => expect(await server.deps.db.selectFrom('logChunk').select('seq').execute()).not.toEqual([]))
   skew = 2 * 60 * 60_000
   await eventually(async () => expect(await pruneSpares(server.deps)).toBe('1 logs'))
 
