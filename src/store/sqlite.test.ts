@@ -89,6 +89,20 @@ test('a query beside an open transaction reads what is committed, one within it 
   expect(await t.db.selectFrom('item').select('name').execute()).toHaveLength(2)
 })
 
+test('a transaction that cannot be taken back by itself takes the others of its commit with it, and the next one goes on', async () => {
+  await using t = await startDatabase()
+  const others = t.insert('a')
+  const broken = t.db.transaction().execute(async (tx) => {
+    await t.insert('b', tx)
+    await sql`release one`.execute(tx)
+    throw new Error('no')
+  })
+  const outcomes = await Promise.allSettled([others, broken])
+  expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+  await t.insert('c')
+  expect(t.committed()).toEqual(['c'])
+})
+
 test('when the disk is full everybody whose work was undone hears of it, and work goes on when there is room', async () => {
   await using t = await startDatabase()
   await t.insert('before')

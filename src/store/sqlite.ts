@@ -174,8 +174,11 @@ class SqliteConnection implements DatabaseConnection {
   async rollback(): Promise<void> {
     if (!this.#isInTransaction) return
     this.#isInTransaction = false
-    this.#writer.undo()
-    await this.#writer.leaveUndone()
+    try {
+      this.#writer.undo()
+    } finally {
+      await this.#writer.leaveUndone()
+    }
   }
 }
 
