@@ -29,7 +29,13 @@ export default defineConfig({
             {
               test: {
                 name: 'postgres',
-                include: ['src/store/**/*.test.ts', 'src/core/**/*.test.ts', 'src/protocols/**/*.test.ts', 'test/e2e/**/*.test.ts'],
+                include: [
+                  'src/store/**/*.test.ts',
+                  'src/core/**/*.test.ts',
+                  'src/protocols/**/*.test.ts',
+                  'test/e2e/**/*.test.ts',
+                  'test/malformed*.test.ts',
+                ],
                 // These start servers of their own, always on SQLite.
                 exclude: ['test/e2e/kills.test.ts', 'test/e2e/demo.test.ts'],
                 env: { FLEETFOOT_TEST_DATABASE_KIND: 'postgres' },

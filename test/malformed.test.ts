@@ -1,5 +1,8 @@
+import { sign } from 'node:crypto'
 import { connect } from 'node:net'
 import { expect, test } from 'vitest'
+import { clientAssertion } from '../src/runner/oauth.ts'
+import { privateKeyOf } from '../src/runner/key.ts'
 import { actionsClient } from './support/actions-client.ts'
 import { queueRun, oneJob } from './support/queue.ts'
 import { startServer, type TestServer } from './support/start-server.ts'
@@ -25,8 +28,11 @@ interface Template {
   method: string
   path: string
   authorization?: string
-  body?: Record<string, unknown> | string
+  body?: Record<string, unknown> | string | Buffer
   contentType?: string
+  headers?: Record<string, string>
+  /** Signs this claim set as the runner would: a claim is then a place to spoil, and the signature stays good. */
+  assertion?: { credentials: WireRunner['config']; claims: Record<string, unknown> }
 }
 
 const BAD_SEGMENTS = [
@@ -110,9 +116,15 @@ test('a thousand malformed requests: no 5xx, nothing changed, a job runs afterwa
   const runner = await wireRunner(server, 'acme')
   await runner.connect()
   await queueRun(server, repository, oneJob())
+  const done = await runner.takeJob()
+  await runner.complete(done)
+  await queueRun(server, repository, oneJob())
   const job = await runner.takeJob()
-  const templates = templatesOf(server, runner, job)
-  const before = await state(server)
+  await server.organization('elsewhere')
+  const pushed = await server.repository('elsewhere', 'pushed')
+  const head = await server.push(server.adminToken, pushed, { 'README.md': 'pushed to by the test' })
+  const templates = [...templatesOf(server, runner, job), ...(await finerTemplates(server, runner, { job, done, head }))]
+  const before = await state(server, pushed.id)
   const draw = random(20_261_124)
   const pick = <T>(items: readonly T[]): T => items[Math.floor(draw() * items.length)] as T
 
@@ -123,20 +135,16 @@ test('a thousand malformed requests: no 5xx, nothing changed, a job runs afterwa
     const template = pick(templates)
     if (index % 5 === 4) return { template, spoil: 'noise' as const }
     spoiltInOnePlace++
-    const places = [
-      'segment',
-      'query',
-      'header',
-      ...(typeof template.body === 'object' ? ['field', 'field', 'field', 'body', 'type'] : template.body ? ['body'] : []),
-    ]
-    return { template, spoil: pick(places) }
+    return { template, spoil: pick(placesOf(template)) }
   })
   for (const { template, spoil } of requests) {
     const request = spoilt(template, spoil, pick)
     const status = await send(server, request)
     statuses.set(status, (statuses.get(status) ?? 0) + 1)
     if (status >= 500)
-      failures.push(`${status} ${request.method} ${request.path} ${JSON.stringify(request.body)?.slice(0, 200)} (${spoil})`)
+      failures.push(
+        `${status} ${request.method} ${request.path} ${String(isFields(request.body) ? JSON.stringify(request.body) : request.body).slice(0, 300)} (${spoil})`,
+      )
   }
 
   expect(failures).toEqual([])
@@ -144,7 +152,7 @@ test('a thousand malformed requests: no 5xx, nothing changed, a job runs afterwa
   // A spoilt place that is not looked at, as an unknown query, leaves a good request: most are refused.
   const refused = [...statuses].filter(([status]) => status >= 400).reduce((sum, [, count]) => sum + count, 0)
   expect(refused).toBeGreaterThan(REQUESTS / 2)
-  expect(await state(server)).toEqual(before)
+  expect(await state(server, pushed.id)).toEqual(before)
 
   expect((await runner.renew(job)).status).toBe(200)
   expect((await runner.complete(job)).status).toBe(204)
@@ -152,8 +160,22 @@ test('a thousand malformed requests: no 5xx, nothing changed, a job runs afterwa
   const next = await runner.takeJob()
   await runner.complete(next)
   const runs = await actionsClient(server.admin, 'acme/rocket').runs()
-  expect(runs.map(({ conclusion }) => conclusion)).toEqual(['success', 'success'])
+  expect(runs.map(({ conclusion }) => conclusion)).toEqual(['success', 'success', 'success'])
 }, 120_000)
+
+/** Where a request of this kind can be spoilt; what is its own counts more than the path and the headers that all have. */
+function placesOf({ path, body, assertion }: Template): string[] {
+  const own = assertion
+    ? ['claim', 'claim', 'claim', 'claim', 'bytes']
+    : Buffer.isBuffer(body)
+      ? ['bytes', 'bytes', 'bytes']
+      : typeof body === 'object'
+        ? ['field', 'field', 'field', 'body', 'type']
+        : body
+          ? ['body', 'bytes']
+          : []
+  return ['segment', 'query', 'header', ...(path.includes('?') ? ['parameter'] : []), ...own]
+}
 
 /** Good requests that change nothing of what is compared: reads, refusals by state, repeats. */
 function templatesOf(server: TestServer, runner: WireRunner, job: JobMessageBody): Template[] {
@@ -202,7 +224,7 @@ function templatesOf(server: TestServer, runner: WireRunner, job: JobMessageBody
       method: 'POST',
       path: '/api/v3/orgs/acme/actions/runners/generate-jitconfig',
       authorization: admin,
-      body: { name: runner.config.agentName, runner_group_id: 1, labels: ['x'], work_folder: '_work' },
+      body: { name: runner.config.agentName, runner_group_id: 999_999, labels: ['x'], work_folder: '_work' },
     },
     {
       method: 'POST',
@@ -262,12 +284,116 @@ function templatesOf(server: TestServer, runner: WireRunner, job: JobMessageBody
   ]
 }
 
+/**
+ * Requests that only good credentials of the exact kind get into: the end of a job, a push, uploads to signed addresses, a client assertion with
+ * the runner's own signature. What they change when a spoilt place is not looked at is not compared: the log of a step, the refs of elsewhere/pushed.
+ */
+async function finerTemplates(
+  server: TestServer,
+  runner: WireRunner,
+  { job, done, head }: { job: JobMessageBody; done: JobMessageBody; head: string },
+): Promise<Template[]> {
+  const bearer = (message: JobMessageBody) => `Bearer ${message.resources.endpoints[0]?.authorization.parameters.AccessToken}`
+  const completion = (message: JobMessageBody) => ({
+    planId: message.plan.planId,
+    jobId: message.jobId,
+    conclusion: 'failed',
+    outputs: { a: { value: 'b', isSecret: false } },
+    stepResults: [
+      {
+        external_id: message.steps[0]?.id,
+        number: 1,
+        name: 'Run',
+        status: 'completed',
+        conclusion: 'failed',
+        started_at: '2026-01-01T00:00:00Z',
+      },
+    ],
+    annotations: [{ level: 'failure', message: 'm', path: 'a.ts', startLine: 1, endLine: 2, startColumn: 1, endColumn: 1 }],
+    environmentUrl: 'https://example.com',
+    billingOwnerId: '1',
+  })
+  // Appended to by blocks, and put whole: an object is one or the other.
+  const addressOf = async (kind: 'Logs' | 'Summary') => {
+    const answer = await runner.jobCall(job, `/twirp/results.services.receiver.Receiver/GetStep${kind}SignedBlobURL`, {
+      workflow_run_backend_id: job.plan.planId,
+      workflow_job_run_backend_id: job.jobId,
+      step_backend_id: job.steps[0]?.id,
+    })
+    const { logs_url, summary_url } = (await answer.json()) as Record<string, string>
+    const { pathname, search } = new URL(logs_url ?? summary_url ?? '')
+    return pathname + search
+  }
+  const put = (path: string, blob: 'AppendBlob' | 'BlockBlob', body: string): Template => ({
+    method: 'PUT',
+    path,
+    body: Buffer.from(body),
+    contentType: 'application/octet-stream',
+    headers: { 'x-ms-blob-type': blob, 'x-ms-version': '2023-11-03', 'x-ms-client-request-id': 'x' },
+  })
+  const log = await addressOf('Logs')
+  const summary = await addressOf('Summary')
+  const claims = JSON.parse(
+    Buffer.from((await clientAssertion(runner.config, Date.now())).split('.')[1] ?? '', 'base64url').toString(),
+  ) as Record<string, unknown>
+  // Refused by git for its old value, after the hooks and the pack were found good.
+  const command = `${head} ${head.replaceAll(/[0-9a-f]/g, '1')} refs/heads/absent\0report-status side-band-64k agent=git/2.39.5`
+  const line = (text: string) => (text.length + 4).toString(16).padStart(4, '0') + text
+  return [
+    // The running job is completed in another's name; the finished one a second time.
+    ...[{ ...completion(job), jobId: done.jobId }, completion(done), completion(done)].map((body, index): Template => ({
+      method: 'POST',
+      path: '/_run/completejob',
+      authorization: bearer(index === 0 ? job : done),
+      body,
+    })),
+    {
+      method: 'POST',
+      path: '/elsewhere/pushed/git-receive-pack',
+      authorization: `token ${server.adminToken}`,
+      body: Buffer.from(`${line(command)}0000PACK\0\0\0\x02\0\0\0\0`, 'latin1'),
+      contentType: 'application/x-git-receive-pack-request',
+    },
+    put(log, 'AppendBlob', ''),
+    put(`${log}&comp=appendblock`, 'AppendBlob', 'a line\n'),
+    put(summary, 'BlockBlob', '# A summary\n'),
+    {
+      method: 'POST',
+      path: '/_oauth/token',
+      contentType: 'application/x-www-form-urlencoded',
+      assertion: { credentials: runner.config, claims },
+    },
+    {
+      method: 'POST',
+      path: '/_oauth/token',
+      contentType: 'application/x-www-form-urlencoded',
+      assertion: { credentials: runner.config, claims },
+    },
+  ]
+}
+
+/** The form of a token request around claims that the runner's key signed. */
+function signedForm({ credentials, claims }: NonNullable<Template['assertion']>): string {
+  const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const text = `${part({ typ: 'JWT', alg: 'RS256' })}.${part(claims)}`
+  const signature = sign('sha256', Buffer.from(text), privateKeyOf(credentials.key)).toString('base64url')
+  return new URLSearchParams({
+    grant_type: 'client_credentials',
+    client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+    client_assertion: `${text}.${signature}`,
+  }).toString()
+}
+
 interface SentRequest extends Template {
   headers: Record<string, string>
 }
 
 function spoilt(template: Template, place: string, pick: <T>(items: readonly T[]) => T): SentRequest {
-  const request: SentRequest = { ...template, headers: {} }
+  const request: SentRequest = {
+    ...template,
+    headers: { ...template.headers },
+    ...(template.assertion && { body: signedForm(template.assertion) }),
+  }
   if (place === 'segment') {
     const [path = '', query] = template.path.split('?')
     const segments = path.split('/')
@@ -278,11 +404,32 @@ function spoilt(template: Template, place: string, pick: <T>(items: readonly T[]
   } else if (place === 'query') {
     const value = pick(BAD_SEGMENTS)
     request.path += `${template.path.includes('?') ? '&' : '?'}${pick(['per_page', 'page', 'name', 'status', 'created', 'filter', 'sessionId', 'service', 'comp', '__proto__', 'ref'])}=${value}`
-  } else if (place === 'header') request.headers = pick(BAD_HEADERS)
-  else if (place === 'field' && typeof template.body === 'object') {
+  } else if (place === 'parameter') {
+    const [path = '', query = ''] = template.path.split('?')
+    const parameters = query.split('&')
+    const at = Math.floor(parameters.length * 0.999 * pick([0.1, 0.4, 0.7, 1]))
+    const name = (parameters[at] ?? '').split('=')[0]
+    parameters[at] = pick(['', `${name}=`, `${name}=${pick(BAD_SEGMENTS)}`, `${name}[]=1`])
+    request.path = `${path}?${parameters.join('&')}`
+  } else if (place === 'claim' && template.assertion) {
+    const { credentials, claims } = template.assertion
+    const name = pick(Object.keys(claims))
+    const kept = { ...claims, jti: String(pick([1, 2, 3, 4, 5, 6, 7, 8])), [name]: pick(BAD_VALUES) }
+    request.body = signedForm({ credentials, claims: kept })
+  } else if (place === 'bytes') {
+    const good = template.assertion ? Buffer.from(signedForm(template.assertion)) : Buffer.from(template.body as string | Buffer)
+    const at = Math.floor(good.length * pick([0, 0.02, 0.1, 0.3, 0.5, 0.9, 0.99]))
+    request.body = pick([
+      good.subarray(0, at),
+      Buffer.concat([good.subarray(0, at), Buffer.from([pick([0, 10, 48, 70, 255])]), good.subarray(at + 1)]),
+      Buffer.concat([good.subarray(0, at), good]),
+      Buffer.concat([good, good]),
+    ])
+  } else if (place === 'header') request.headers = { ...template.headers, ...pick(BAD_HEADERS) }
+  else if (place === 'field' && isFields(template.body)) {
     const key = pick(Object.keys(template.body))
     request.body = { ...template.body, [key]: pick(BAD_VALUES) }
-  } else if (place === 'type' && typeof template.body === 'object') {
+  } else if (place === 'type' && isFields(template.body)) {
     const keys = Object.keys(template.body)
     request.body = Object.fromEntries(Object.entries(template.body).filter(([key]) => key !== pick(keys)))
   } else if (place === 'body') request.body = pick(BAD_BODIES)
@@ -298,16 +445,20 @@ function spoilt(template: Template, place: string, pick: <T>(items: readonly T[]
   return request
 }
 
+function isFields(body: Template['body']): body is Record<string, unknown> {
+  return typeof body === 'object' && !Buffer.isBuffer(body)
+}
+
 /** On a socket of its own, so that bytes that no client library would send get through; 0 for a closed connection without an answer. */
 function send(server: TestServer, { method, path, headers, authorization, contentType, body }: SentRequest): Promise<number> {
   const { hostname, port } = new URL(server.url)
-  const text = body === undefined || method === 'GET' ? '' : typeof body === 'string' ? body : JSON.stringify(body)
+  const text = body === undefined || method === 'GET' ? '' : isFields(body) ? JSON.stringify(body) : body
   const all: Record<string, string> = {
     Host: `${hostname}:${port}`,
     'User-Agent': 'malformed',
     Connection: 'close',
     ...(authorization !== undefined && { Authorization: authorization }),
-    ...(text !== '' && { 'Content-Type': contentType ?? 'application/json' }),
+    ...(text.length > 0 && { 'Content-Type': contentType ?? 'application/json' }),
     'Content-Length': String(Buffer.byteLength(text)),
     ...headers,
   }
@@ -316,7 +467,7 @@ function send(server: TestServer, { method, path, headers, authorization, conten
     .join('')}\r\n`
   return new Promise((resolve) => {
     let answer = ''
-    const socket = connect(Number(port), hostname, () => socket.write(head + text))
+    const socket = connect(Number(port), hostname, () => socket.write(Buffer.concat([Buffer.from(head), Buffer.from(text)])))
     socket.setTimeout(20_000, () => socket.destroy())
     socket.on('data', (chunk) => {
       answer += chunk.toString('latin1')
@@ -329,7 +480,7 @@ function send(server: TestServer, { method, path, headers, authorization, conten
 }
 
 /** Everything that clients can list, and how many rows there are of what they cannot. */
-async function state(server: TestServer): Promise<unknown> {
+async function state(server: TestServer, pushedId: number): Promise<unknown> {
   const lists = [
     '/orgs/acme/actions/runners',
     '/orgs/acme/repos',
@@ -353,7 +504,6 @@ async function state(server: TestServer): Promise<unknown> {
     'job',
     'assignment',
     'run',
-    'push',
     'registrationToken',
   ] as const) {
     counts[table] = (
@@ -363,5 +513,6 @@ async function state(server: TestServer): Promise<unknown> {
         .executeTakeFirstOrThrow()
     ).count
   }
-  return { read, counts }
+  const pushes = await db.selectFrom('push').select('id').where('repositoryId', '!=', pushedId).execute()
+  return { read, counts, pushes }
 }

@@ -35,7 +35,7 @@ export async function issueRunnerToken(
 ): Promise<{ accessToken: string; expiresInSeconds: number }> {
   const { header, claims, signed, signature } = readAssertion(assertion)
   const clientId = claims['sub']
-  if (typeof clientId !== 'string' || claims['iss'] !== clientId) throw new OAuthError('invalid_grant', 'iss and sub must be the client id')
+  if (!isPlain(clientId) || claims['iss'] !== clientId) throw new OAuthError('invalid_grant', 'iss and sub must be the client id')
   const runner = await runnerByClientId(db, clientId)
   if (!runner || runner.deletedAt !== null) throw new OAuthError('invalid_client', 'Runner registration not found')
   if (!isSignedBy(runner, header, signed, signature))
@@ -45,7 +45,7 @@ export async function issueRunnerToken(
 
   const expiresAt = checkTimes(claims, now())
   const { jti } = claims
-  if (typeof jti !== 'string' || jti === '' || jti.length > 200) throw new OAuthError('invalid_grant', 'The assertion has no jti')
+  if (!isPlain(jti)) throw new OAuthError('invalid_grant', 'The assertion has no jti')
   if (!(await assertionSpend(db, clientId, jti, expiresAt))) throw new OAuthError('invalid_grant', 'The assertion was used before')
 
   const issuedAt = Math.floor(now() / 1000)
@@ -97,9 +97,9 @@ function isSignedBy(runner: Runner, header: Record<string, unknown>, signed: str
 
 function checkTimes(claims: Record<string, unknown>, now: number): number {
   const { nbf, exp } = claims
-  if (typeof exp !== 'number' || (nbf !== undefined && typeof nbf !== 'number'))
-    throw new OAuthError('invalid_grant', 'The assertion has no exp')
-  const expiresAt = exp * 1000
+  if (!isTime(exp) || (nbf !== undefined && !isTime(nbf)))
+    throw new OAuthError('invalid_grant', 'exp, and nbf where it is given, must be times in seconds')
+  const expiresAt = Math.round(exp * 1000)
   const isEarly = nbf !== undefined && nbf * 1000 > now + SKEW_MS
   if (expiresAt + SKEW_MS < now || isEarly) {
     const word = isEarly ? `is not valid before ${clockText((nbf ?? 0) * 1000)}` : `expired on ${clockText(expiresAt)}`
@@ -107,6 +107,16 @@ function checkTimes(claims: Record<string, unknown>, now: number): number {
   }
   if (expiresAt > now + 24 * 60 * 60_000) throw new OAuthError('invalid_grant', 'The assertion lives longer than a day')
   return expiresAt + SKEW_MS
+}
+
+/** A NumericDate (RFC 7519) that a calendar can write. */
+function isTime(value: unknown): value is number {
+  return typeof value === 'number' && value >= 0 && value < 253_402_300_800
+}
+
+/** Names that are kept in the database: no more than a PostgreSQL text takes. */
+function isPlain(value: unknown): value is string {
+  return typeof value === 'string' && /^[\x21-\x7e]{1,200}$/.test(value)
 }
 
 function clockText(at: number): string {
