@@ -163,6 +163,103 @@ test('a thousand malformed requests: no 5xx, nothing changed, a job runs afterwa
   expect(runs.map(({ conclusion }) => conclusion)).toEqual(['success', 'success', 'success'])
 }, 120_000)
 
+test('reports and ends of a running job, spoilt at any depth: refused and the job runs on, or taken and it is over', async () => {
+  await using server = await startServer({ times: { pollHeld: 50 } })
+  await server.organization('acme')
+  const repository = await server.repository('acme', 'rocket')
+  const runner = await wireRunner(server, 'acme')
+  await runner.connect()
+  const draw = random(1124)
+  const pick = <T>(items: readonly T[]): T => items[Math.floor(draw() * items.length)] as T
+
+  const statuses = new Set<number>()
+  for (let jobs = 0; jobs < 60; jobs++) {
+    await queueRun(server, repository, oneJob())
+    const job = await runner.takeJob()
+    for (let ended = false; !ended;) {
+      const update = { ...updateOf(job), change_order: Date.now() }
+      const updated = await runner.jobCall(job, UPDATE_STEPS, spoiltDeep(update, pick))
+      const completed = await runner.jobCall(job, '/_run/completejob', spoiltDeep(completionOf(job), pick))
+      for (const { status } of [updated, completed]) statuses.add(status)
+      ended = completed.status === 204
+      if (!ended) expect((await runner.renew(job)).status).toBe(200)
+    }
+    expect((await server.admin('GET', `/repos/acme/rocket/actions/jobs/${jobs + 1}`)).status).toBe(200)
+    expect((await server.admin('GET', `/repos/acme/rocket/check-runs/${jobs + 1}/annotations`)).status).toBe(200)
+  }
+
+  expect([...statuses].toSorted((a, b) => a - b)).toEqual([200, 204, 400, 403, 422])
+  const runs = await actionsClient(server.admin, 'acme/rocket').runs()
+  expect(runs.every(({ status }) => status === 'completed')).toBe(true)
+}, 120_000)
+
+const UPDATE_STEPS = '/twirp/github.actions.results.api.v1.WorkflowStepUpdateService/WorkflowStepsUpdate'
+
+/** What the runner says of one step in mid-job. */
+function updateOf(job: JobMessageBody) {
+  return {
+    workflow_run_backend_id: job.plan.planId,
+    workflow_job_run_backend_id: job.jobId,
+    change_order: 1,
+    steps: [
+      {
+        external_id: job.steps[0]?.id,
+        number: 1,
+        name: 'Run',
+        status: 3,
+        started_at: '2026-01-01T00:00:00.000Z',
+        completed_at: '2026-01-01T00:00:01.000Z',
+        conclusion: 2,
+      },
+    ],
+  }
+}
+
+/** The end of a job as the runner reports it. */
+function completionOf(job: JobMessageBody) {
+  return {
+    planId: job.plan.planId,
+    jobId: job.jobId,
+    conclusion: 'failed',
+    outputs: { a: { value: 'b', isSecret: false } },
+    stepResults: [
+      {
+        external_id: job.steps[0]?.id,
+        number: 1,
+        name: 'Run',
+        status: 'completed',
+        conclusion: 'failed',
+        started_at: '2026-01-01T00:00:00Z',
+        completed_at: '2026-01-01T00:00:01Z',
+        annotations: [
+          {
+            level: 'warning',
+            message: 'm',
+            title: 't',
+            path: 'a.ts',
+            startLine: 1,
+            endLine: 2,
+            startColumn: 1,
+            endColumn: 1,
+            stepNumber: 1,
+          },
+        ],
+      },
+    ],
+    annotations: [{ level: 'failure', message: 'm', path: 'a.ts', startLine: 1, endLine: 2, startColumn: 1, endColumn: 1 }],
+    environmentUrl: 'https://example.com',
+    billingOwnerId: '1',
+  }
+}
+
+/** A copy with one value replaced, at any depth. */
+function spoiltDeep(value: unknown, pick: <T>(items: readonly T[]) => T): unknown {
+  if (typeof value !== 'object' || value === null || pick([1, 2, 3, 4, 5, 6]) === 1) return pick(BAD_VALUES)
+  const key = pick(Object.keys(value))
+  const spoiltPart = spoiltDeep((value as Record<string, unknown>)[key], pick)
+  return Array.isArray(value) ? value.with(Number(key), spoiltPart) : { ...value, [key]: spoiltPart }
+}
+
 /** Where a request of this kind can be spoilt; what is its own counts more than the path and the headers that all have. */
 function placesOf({ path, body, assertion }: Template): string[] {
   const own = assertion
@@ -254,7 +351,7 @@ function templatesOf(server: TestServer, runner: WireRunner, job: JobMessageBody
     { method: 'POST', path: '/_run/renewjob', authorization: jobToken, body: { planId: job.plan.planId, jobId: job.jobId } },
     {
       method: 'POST',
-      path: '/twirp/github.actions.results.api.v1.WorkflowStepUpdateService/WorkflowStepsUpdate',
+      path: UPDATE_STEPS,
       authorization: jobToken,
       body: { ...ids, change_order: 0, steps: [] },
     },
@@ -294,25 +391,6 @@ async function finerTemplates(
   { job, done, head }: { job: JobMessageBody; done: JobMessageBody; head: string },
 ): Promise<Template[]> {
   const bearer = (message: JobMessageBody) => `Bearer ${message.resources.endpoints[0]?.authorization.parameters.AccessToken}`
-  const completion = (message: JobMessageBody) => ({
-    planId: message.plan.planId,
-    jobId: message.jobId,
-    conclusion: 'failed',
-    outputs: { a: { value: 'b', isSecret: false } },
-    stepResults: [
-      {
-        external_id: message.steps[0]?.id,
-        number: 1,
-        name: 'Run',
-        status: 'completed',
-        conclusion: 'failed',
-        started_at: '2026-01-01T00:00:00Z',
-      },
-    ],
-    annotations: [{ level: 'failure', message: 'm', path: 'a.ts', startLine: 1, endLine: 2, startColumn: 1, endColumn: 1 }],
-    environmentUrl: 'https://example.com',
-    billingOwnerId: '1',
-  })
   // Appended to by blocks, and put whole: an object is one or the other.
   const addressOf = async (kind: 'Logs' | 'Summary') => {
     const answer = await runner.jobCall(job, `/twirp/results.services.receiver.Receiver/GetStep${kind}SignedBlobURL`, {
@@ -341,7 +419,7 @@ async function finerTemplates(
   const line = (text: string) => (text.length + 4).toString(16).padStart(4, '0') + text
   return [
     // The running job is completed in another's name; the finished one a second time.
-    ...[{ ...completion(job), jobId: done.jobId }, completion(done), completion(done)].map((body, index): Template => ({
+    ...[{ ...completionOf(job), jobId: done.jobId }, completionOf(done), completionOf(done)].map((body, index): Template => ({
       method: 'POST',
       path: '/_run/completejob',
       authorization: bearer(index === 0 ? job : done),

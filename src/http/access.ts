@@ -46,6 +46,7 @@ const BODIES = new Set(['POST', 'PUT', 'PATCH'])
 type Params = Record<string, string | undefined>
 
 async function checkNeed(deps: Pick<Deps, 'db' | 'log'>, actor: Actor, need: Need, params: Params): Promise<void> {
+  requireReadable(params)
   if (need.on === 'nothing') return checkPlain(actor, need)
   if (need.on === 'site') return void requireSiteAdmin(actor, need)
   if (need.on === 'enterprise') return void (await authorizeEnterprise(deps, actor, params['enterprise'] ?? '', need))
@@ -56,6 +57,12 @@ async function checkNeed(deps: Pick<Deps, 'db' | 'log'>, actor: Actor, need: Nee
   const { owner, repo } = params
   const ref = owner === undefined || repo === undefined ? { id: idIn(params['repository_id']) } : { owner, name: repo }
   return void (await authorizeRepository(deps, actor, ref, need))
+}
+
+/** @throws AppError not_found for a NUL in the path: no name has one, and PostgreSQL takes none in text. */
+export function requireReadable(params: unknown): void {
+  const values = Object.values(params as Record<string, unknown>)
+  if (values.some((value) => typeof value === 'string' && value.includes('\0'))) throw new AppError('not_found', 'Not Found')
 }
 
 function checkPlain(actor: Actor, need: Need): void {

@@ -4,10 +4,10 @@ import { createServer as createHttpsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Ajv, type ValidateFunction } from 'ajv'
+import { requireReadable } from './access.ts'
 import { failureOf } from './failures.ts'
 import { serve } from './request-log.ts'
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type RawServerDefault } from 'fastify'
-import { AppError } from '../model/errors.ts'
 
 /** An instance whose handlers get their types from TypeBox schemas. */
 export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>
@@ -89,10 +89,7 @@ export function createServer(options: ServerOptions): HttpServer {
     serve(request, done)
   })
   // After every room's sign-in, so that the room can answer.
-  app.addHook('preValidation', ({ params }, _reply, done) => {
-    const isReadable = Object.values(params as Record<string, unknown>).every((value) => typeof value !== 'string' || !value.includes('\0'))
-    done(isReadable ? undefined : new AppError('not_found', 'Not Found'))
-  })
+  app.addHook('preValidation', async ({ params }) => requireReadable(params))
   // Where a room has no form of its own, and for what fails before a room is found.
   app.setErrorHandler(async (error: Error, request, reply) => {
     const { status, message } = failureOf(error, request)

@@ -21,12 +21,14 @@ const Ids = {
   workflow_job_run_backend_id: Type.String({ maxLength: 100 }),
 }
 const StepId = Type.String({ maxLength: 100 })
-const Count = Type.Optional(Type.Union([Type.Integer({ minimum: 0 }), Type.String({ pattern: '^\\d{1,15}$' })]))
+const Count = Type.Optional(
+  Type.Union([Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }), Type.String({ pattern: '^\\d{1,15}$' })]),
+)
 
 type StepPart = Static<typeof StepPart>
 const StepPart = Type.Object({
   external_id: StepId,
-  number: Type.Optional(Type.Integer()),
+  number: Type.Optional(Type.Integer({ minimum: 0, maximum: 2_147_483_647 })),
   name: Type.Optional(Type.String()),
   status: Type.Optional(Type.Integer()),
   conclusion: Type.Optional(Type.Integer()),

@@ -40,7 +40,7 @@ const AnnotationPart = Type.Object({
 type StepPart = Static<typeof StepPart>
 const StepPart = Type.Object({
   external_id: Type.String({ maxLength: 100 }),
-  number: Type.Integer(),
+  number: Type.Integer({ minimum: 0, maximum: 2_147_483_647 }),
   name: Nullable(Type.String()),
   status: Nullable(Type.Union([Type.String(), Type.Integer()])),
   conclusion: Nullable(Type.Union([Type.String(), Type.Integer()])),
