@@ -77,6 +77,22 @@ const SERVED = [
   'DELETE /admin/users/{username}/authorizations',
   'PUT /users/{username}/site_admin',
   'DELETE /users/{username}/site_admin',
+  ...['/repos/{owner}/{repo}', '/orgs/{org}', '/admin'].flatMap((scope) => [
+    `GET ${scope}/hooks`,
+    `POST ${scope}/hooks`,
+    `GET ${scope}/hooks/{hook_id}`,
+    `PATCH ${scope}/hooks/{hook_id}`,
+    `DELETE ${scope}/hooks/{hook_id}`,
+    `POST ${scope}/hooks/{hook_id}/pings`,
+  ]),
+  ...['/repos/{owner}/{repo}', '/orgs/{org}'].flatMap((scope) => [
+    `GET ${scope}/hooks/{hook_id}/config`,
+    `PATCH ${scope}/hooks/{hook_id}/config`,
+    `GET ${scope}/hooks/{hook_id}/deliveries`,
+    `GET ${scope}/hooks/{hook_id}/deliveries/{delivery_id}`,
+    `POST ${scope}/hooks/{hook_id}/deliveries/{delivery_id}/attempts`,
+  ]),
+  'POST /repos/{owner}/{repo}/hooks/{hook_id}/tests',
 ]
 
 /** Keywords that decide whether a value fits. Everything else is prose, or an error here so that nothing is lost unseen. */

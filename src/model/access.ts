@@ -85,6 +85,11 @@ export interface Need {
   job?: 'contents' | 'metadata'
 }
 
+/** The scopes of a need that suffice by themselves, without `repo`: those of webhooks, on private repositories too (rest-api.md 5.4). */
+export function ownScopes(scopes: readonly string[]): string[] {
+  return scopes.filter((scope) => scope.endsWith('repo_hook'))
+}
+
 /** On a public or internal repository `public_repo` suffices, on a private one it takes `repo` (rest-api.md 1.3). */
 export function repositoryScopes(visibility: string): string[] {
   return visibility === 'private' ? ['repo'] : ['public_repo']
@@ -121,6 +126,21 @@ export const needs = {
   repositoryContents: { on: 'repository', role: 'read', scopes: [], accepted: [], job: 'contents' },
   repositoryAdmin: { on: 'repository', role: 'admin', scopes: ['repo'], accepted: ['repo'] },
   repositoryDelete: { on: 'repository', role: 'admin', scopes: ['delete_repo'], accepted: ['delete_repo'] },
+  repositoryHooksRead: {
+    on: 'repository',
+    role: 'admin',
+    scopes: ['repo', 'read:repo_hook'],
+    accepted: ['admin:repo_hook', 'public_repo', 'read:repo_hook', 'repo', 'write:repo_hook'],
+  },
+  repositoryHooksWrite: {
+    on: 'repository',
+    role: 'admin',
+    scopes: ['repo', 'write:repo_hook'],
+    accepted: ['admin:repo_hook', 'public_repo', 'repo', 'write:repo_hook'],
+  },
+  organizationHooks: { on: 'organization', role: 'owner', scopes: ['admin:org_hook'], accepted: ['admin:org_hook'] },
+  enterpriseHooks: { on: 'enterprise', role: 'owner', scopes: ['admin:enterprise'], accepted: ['admin:enterprise'] },
+  globalHooks: { on: 'site', role: 'owner', scopes: ['site_admin'], accepted: ['site_admin'] },
   actionsRead: { on: 'repository', role: 'read', scopes: [], accepted: [] },
   actionsWrite: { on: 'repository', role: 'write', scopes: ['repo'], accepted: [] },
   contentsWrite: { on: 'repository', role: 'write', scopes: ['repo'], accepted: ['repo'] },

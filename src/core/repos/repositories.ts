@@ -4,6 +4,7 @@ import { AppError } from '../../model/errors.ts'
 import { isRefName } from '../../model/push.ts'
 import { accountById, accountByLogin, membershipRole } from '../../store/accounts.ts'
 import { eventInsert } from '../../store/events.ts'
+import { hooksDeleteOf } from '../../store/hooks.ts'
 import { isUniqueViolation } from '../../store/open.ts'
 import {
   formerRepositoryForget,
@@ -255,6 +256,7 @@ export async function deleteRepository(deps: RepositoryDeps & Pick<Deps, 'archiv
     if (!(await repositoryDelete(tx, id, at))) {
       throw new AppError('conflict', 'Jobs of this repository are running: cancel them or wait for their end.')
     }
+    await hooksDeleteOf(tx, { kind: 'repository', id }, at)
     const payload = { fullName: `${owner.login}/${name}` }
     await eventInsert(tx, { at, actor, kind: 'repository.deleted', subject: { kind: 'repository', id }, repositoryId: id, payload })
   })
