@@ -1,3 +1,5 @@
+import type { Repository } from './account.ts'
+
 /** What a webhook belongs to, and with that which events it hears of. */
 export type HookOwnerKind = 'repository' | 'organization' | 'enterprise' | 'app' | 'global'
 
@@ -73,6 +75,19 @@ export const hookEvents: ReadonlySet<string> = new Set(
     /\s+/,
   ),
 )
+
+/** What stands for a secret that is set, and means no change where it comes back. */
+export const maskedSecret = '********'
+
+/** Whose webhooks hear of what happens in a repository: organizations belong to the enterprise, users do not. */
+export function hookOwnersOf({ id, owner }: Pick<Repository, 'id' | 'owner'>): HookOwnerRef[] {
+  const owners: HookOwnerRef[] = [
+    { kind: 'repository', id },
+    { kind: 'global', id: 0 },
+  ]
+  if (owner.kind === 'organization') owners.push({ kind: 'organization', id: owner.id }, { kind: 'enterprise', id: 1 })
+  return owners
+}
 
 /** Whether a hook hears of an event. */
 export function hears(hook: Pick<Hook, 'active' | 'events'>, event: string): boolean {

@@ -147,8 +147,11 @@ export interface Attempt {
   responseBody: string | null
 }
 
-/** Writes what became of a request. One that is to be tried again takes the later ones of its key with it. */
-export async function deliveryAttempted(db: Db, hookId: number, { id, orderKey }: DueDelivery, attempt: Attempt): Promise<void> {
+/**
+ * Writes what became of a request, unless another node that thought this one dead has made one since. One that is to be tried again takes
+ * the later ones of its key with it.
+ */
+export async function deliveryAttempted(db: Db, hookId: number, { id, orderKey, attempts }: DueDelivery, attempt: Attempt): Promise<void> {
   const { retryAt } = attempt
   await db
     .updateTable('hookDelivery')
@@ -165,6 +168,7 @@ export async function deliveryAttempted(db: Db, hookId: number, { id, orderKey }
       state: attempt.succeeded ? 'delivered' : retryAt === undefined ? 'failed' : 'pending',
     }))
     .where('id', '=', id)
+    .where('attempts', '=', attempts)
     .execute()
   if (retryAt !== undefined) await putOff(db, hookId, orderKey, retryAt)
 }

@@ -74,6 +74,8 @@ export async function hookUpdate(
       events: JSON.stringify(events),
       active: active ? 1 : 0,
       updatedAt: now,
+      // Perhaps it leads elsewhere: no more waiting.
+      troubles: 0,
       ...(secret !== undefined && { secret }),
     })
     .where('id', '=', id)
@@ -104,18 +106,6 @@ export async function hooksOfAny(db: Db, owners: HookOwnerRef[]): Promise<Hook[]
     .orderBy('id')
     .execute()
   return rows.map(decodeHook)
-}
-
-/** Whether anybody hears of anything. */
-export async function hooksExist(db: Db): Promise<boolean> {
-  const row = await db
-    .selectFrom('hook')
-    .select('id')
-    .where('active', '=', sql.lit(1))
-    .where('deletedAt', 'is', null)
-    .limit(1)
-    .executeTakeFirst()
-  return row !== undefined
 }
 
 /** Of two transactions that begin with this on one owner, the second waits for the first. */
@@ -248,8 +238,9 @@ export async function lanesFree(db: Db): Promise<void> {
   await db.updateTable('hook').set({ laneHolder: null, laneUntil: 0 }).where('laneHolder', 'is not', null).execute()
 }
 
-/** Says that webhooks have something to send from `at` on. One that gives no answers and is left alone for a while stays so. */
-export async function hookDue(db: Db, ids: number[], at: number): Promise<void> {
+/** Says that webhooks have something to send from `at` on. One that gives no answers and is left alone for a while stays so,
+ * unless somebody asks for a delivery. */
+export async function hookDue(db: Db, ids: number[], at: number, asked: 'by an event' | 'by somebody' = 'by an event'): Promise<void> {
   if (ids.length === 0) return
   await db
     .updateTable('hook')
@@ -258,7 +249,7 @@ export async function hookDue(db: Db, ids: number[], at: number): Promise<void> 
         .case()
         .when('dueAt', 'is', null)
         .then(at)
-        .when('troubles', '>', 0)
+        .when('troubles', '>', asked === 'by somebody' ? Number.MAX_SAFE_INTEGER : 0)
         .then(eb.ref('dueAt'))
         .else(smaller(db, 'hook.dueAt', at))
         .end(),

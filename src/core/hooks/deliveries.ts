@@ -59,7 +59,7 @@ export async function redeliver(
         createdAt,
       },
     ])
-    await hookDue(tx, [hookId], createdAt)
+    await hookDue(tx, [hookId], createdAt, 'by somebody')
   })
   deps.signals.send('hook', hookId)
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Conclusion, Step } from '../../model/job.ts'
-import { hears, type Hook, type HookEventKind, type HookOwnerRef } from '../../model/hook.ts'
+import { hears, hookOwnersOf, type Hook, type HookEventKind } from '../../model/hook.ts'
 import { isPassingTrouble } from '../../model/trouble.ts'
 import { eventsForHooks, eventsSettleHooks, type HookEvent } from '../../store/events.ts'
 import { deliveriesInsert, type NewDelivery } from '../../store/hook-deliveries.ts'
@@ -59,6 +59,18 @@ async function fanOut({ db, now, log, signals, webhooks }: FanOutDeps, events: H
   for (const id of due) signals.send('hook', id)
 }
 
+/** The events of webhooks that a row may cause. */
+const TOLD: Record<HookEventKind, HookMessage['event'][]> = {
+  'job.queued': ['workflow_job', 'check_run'],
+  'job.requeued': ['workflow_job'],
+  'job.in_progress': ['workflow_job'],
+  'job.completed': ['workflow_job', 'check_run'],
+  'run.created': ['workflow_run'],
+  'run.in_progress': ['workflow_run'],
+  'run.completed': ['workflow_run'],
+  push: ['push'],
+}
+
 async function deliveriesOf(
   deps: Pick<FanOutDeps, 'db' | 'now' | 'webhooks'>,
   event: HookEvent,
@@ -66,47 +78,27 @@ async function deliveriesOf(
 ): Promise<NewDelivery[]> {
   const repository = event.repositoryId === null ? undefined : await repositoryById(deps.db, event.repositoryId)
   if (!repository) return []
-  const hooks = hooksOf.get(repository.id) ?? (await hooksOfAny(deps.db, ownersOf(repository)))
+  const hooks = hooksOf.get(repository.id) ?? (await hooksOfAny(deps.db, hookOwnersOf(repository)))
   hooksOf.set(repository.id, hooks)
-  if (hooks.length === 0) return []
+  const isHeard = (name: string) => hooks.some((hook) => hears(hook, name))
+  if (!TOLD[event.kind as HookEventKind].some(isHeard)) return []
 
-  const told = (await messagesOf(deps, event)).filter(({ event: name }) => hooks.some((hook) => hears(hook, name)))
-  if (told.length === 0) return []
-  const createdAt = deps.now()
-  return Promise.all(
-    told.map(async (message) => {
-      const senderId = event.actorId !== null && message.event === 'push' ? event.actorId : senderOf(message)
-      const context = await contextOf(deps, { repository, senderId })
-      const payload = JSON.stringify(deps.webhooks.present(message, context))
-      return hooks
-        .filter((hook) => hears(hook, message.event))
-        .map((hook) => ({
-          hookId: hook.id,
-          guid: randomUUID(),
-          event: message.event,
-          action: message.action,
-          repositoryId: repository.id,
-          eventId: event.id,
-          orderKey: `${event.kind.split('.')[0]} ${event.subjectId}`,
-          payload,
-          redelivery: false,
-          createdAt,
-        }))
-    }),
-  ).then((lists) => lists.flat())
-}
-
-function ownersOf({ id, owner }: { id: number; owner: { id: number; kind: string } }): HookOwnerRef[] {
-  return [
-    { kind: 'repository', id },
-    ...(owner.kind === 'organization'
-      ? [
-          { kind: 'organization' as const, id: owner.id },
-          { kind: 'enterprise' as const, id: 1 },
-        ]
-      : []),
-    { kind: 'global', id: 0 },
-  ]
+  const deliveries: NewDelivery[] = []
+  for (const message of (await messagesOf(deps, event)).filter(({ event: name }) => isHeard(name))) {
+    const context = await contextOf(deps, { repository, senderId: message.event === 'push' ? event.actorId : senderOf(message) })
+    const delivery = {
+      event: message.event,
+      action: message.action,
+      repositoryId: repository.id,
+      eventId: event.id,
+      orderKey: `${event.kind.split('.')[0]} ${event.subjectId}`,
+      payload: JSON.stringify(deps.webhooks.present(message, context)),
+      redelivery: false,
+      createdAt: deps.now(),
+    }
+    for (const hook of hooks) if (hears(hook, message.event)) deliveries.push({ hookId: hook.id, guid: randomUUID(), ...delivery })
+  }
+  return deliveries
 }
 
 function senderOf(message: HookMessage): number | null {

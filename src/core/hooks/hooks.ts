@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { needs, type Actor } from '../../model/access.ts'
 import type { Account, Enterprise, Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
-import { hookEvents, overlap, type ContentType, type Hook, type HookOwnerRef } from '../../model/hook.ts'
+import { hookEvents, maskedSecret, overlap, type ContentType, type Hook, type HookOwnerRef } from '../../model/hook.ts'
 import { noCommit } from '../../model/push.ts'
 import { accountById } from '../../store/accounts.ts'
 import { eventInsert } from '../../store/events.ts'
@@ -170,15 +170,7 @@ export async function updateHook(
       hooks.filter((each) => each !== before),
       settings,
     )
-    const { secret } = change.config ?? {}
-    const sealed =
-      secret === undefined
-        ? change.config && change.replacesConfig
-          ? null
-          : undefined
-        : secret === ''
-          ? null
-          : encrypt(keys.hookSecret, secret)
+    const sealed = sealedSecret(keys, change)
     const updated = await hookUpdate(tx, id, settings, sealed, at)
     if (!updated) throw new AppError('not_found', 'Not Found')
     if (before.active && !updated.active) await deliveriesDrop(tx, id)
@@ -192,6 +184,14 @@ export async function updateHook(
     return updated
   })
   return { owner, hook }
+}
+
+/** The secret to write: undefined for no change, null for none. */
+function sealedSecret(keys: Deps['keys'], { config, replacesConfig }: HookChange): string | null | undefined {
+  const secret = config?.secret
+  if (secret === undefined) return config && replacesConfig ? null : undefined
+  if (secret === maskedSecret) return undefined
+  return secret === '' ? null : encrypt(keys.hookSecret, secret)
 }
 
 function changed(before: Hook, { config, replacesConfig, events, addEvents = [], removeEvents = [], active }: HookChange) {
@@ -261,7 +261,7 @@ async function sendNow(deps: HookDeps, actor: Actor, owner: HookOwner, hook: Hoo
         createdAt,
       },
     ])
-    await hookDue(tx, [hook.id], createdAt)
+    await hookDue(tx, [hook.id], createdAt, 'by somebody')
   })
   signals.send('hook', hook.id)
 }

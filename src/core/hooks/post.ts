@@ -1,5 +1,5 @@
 import type { LookupAddress } from 'node:dns'
-import { lookup } from 'node:dns/promises'
+import { lookup, Resolver } from 'node:dns/promises'
 import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { isIP } from 'node:net'
@@ -25,6 +25,7 @@ export interface PostResult {
 
 /** The whole of a request: names, connection, answer (rest-api.md §5.1). */
 export const POST_LIMIT_MS = 10_000
+const RESOLVE_MS = 2000
 /** Of an answer no more than this is kept. */
 const ANSWER_BYTES = 64 * 1024
 
@@ -37,9 +38,9 @@ export class TargetRefused extends Error {
  * One request to a receiver. Redirects are not followed. The name is resolved once, and the connection goes to the address that was looked
  * at: an answer of the name's server that changes in between leads nowhere else. Never fails: what went wrong is the result.
  */
-export async function post(post: Post, allowed: AllowedTargets, signal: AbortSignal): Promise<PostResult> {
+export async function post(post: Post, allowed: AllowedTargets, signal: AbortSignal, limitMs = POST_LIMIT_MS): Promise<PostResult> {
   const began = performance.now()
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(POST_LIMIT_MS)])
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs)])
   const durationMs = () => Math.round(performance.now() - began)
   try {
     const url = new URL(post.url)
@@ -79,11 +80,30 @@ async function within<T>(limit: AbortSignal, work: Promise<T>): Promise<T> {
 async function resolveTarget(hostname: string, allowed: AllowedTargets): Promise<{ address: string; family: number }> {
   const host = hostname.replace(/^\[|\]$/g, '')
   const literal = isIP(host)
-  const addresses = literal ? [{ address: host, family: literal }] : await lookup(host, { all: true })
+  const addresses = literal ? [{ address: host, family: literal }] : await addressesOf(host, isAllowedName(allowed, host))
   const found = isAllowedName(allowed, host) ? addresses[0] : addresses.find(({ address }) => isAllowedAddress(allowed, address))
   if (!found)
     throw new TargetRefused('the address is not of the public internet, and this server does not allow it (FLEETFOOT_WEBHOOK_ALLOW)')
   return found
+}
+
+/**
+ * By the system's resolver, which knows /etc/hosts, for names that the operator gave and such as are not of the public net. Others are asked
+ * of the name servers directly first: the system's resolver works on the few threads that files are read on, and a name server that
+ * answers slowly on purpose would hold them.
+ */
+async function addressesOf(host: string, isNamed: boolean): Promise<LookupAddress[]> {
+  if (isNamed || !host.includes('.') || host.endsWith('.localhost')) return lookup(host, { all: true })
+  const resolver = new Resolver({ timeout: RESOLVE_MS, tries: 2 })
+  const [v4, v6] = await Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)])
+  const found = [
+    ...(v4.status === 'fulfilled' ? v4.value.map((address) => ({ address, family: 4 })) : []),
+    ...(v6.status === 'fulfilled' ? v6.value.map((address) => ({ address, family: 6 })) : []),
+  ]
+  if (found.length > 0) return found
+  const isAbsent = v4.status === 'rejected' && ['ENOTFOUND', 'ENODATA', 'ECONNREFUSED'].includes(codeOf(v4.reason))
+  if (!isAbsent) throw v4.status === 'rejected' ? (v4.reason as Error) : new Error('the name has no address')
+  return lookup(host, { all: true })
 }
 
 function send(

@@ -11,8 +11,8 @@ type SenderDeps = Pick<Deps, 'db' | 'now' | 'log' | 'keys' | 'signals' | 'webhoo
 /** Webhooks that one node sends to at once, and requests of one at once: of different jobs, as those of one job are in order. */
 const LANES = 64
 const WIDTH = 4
-/** A lane is held a little longer than a request may take; the node that died with it holds it no longer. */
-const LANE_MS = POST_LIMIT_MS + 5000
+/** A lane is held for longer than a request may take, by what the clocks of two nodes may differ; a node that died holds it no longer. */
+const LANE_MS = POST_LIMIT_MS + 15_000
 /** Rounds before a lane stands back for others that are due. */
 const ROUNDS = 25
 const LOOK_EVERY_MS = 1000

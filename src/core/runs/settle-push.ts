@@ -3,6 +3,7 @@ import type { Actor } from '../../model/access.ts'
 import type { Account, Repository } from '../../model/account.ts'
 import { fullName } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
+import { hears, hookOwnersOf } from '../../model/hook.ts'
 import type { HeadCommit } from '../../model/job.ts'
 import { branchOf, noCommit, type Push, type RefUpdate } from '../../model/push.ts'
 import { skipMarker } from '../../model/workflow/patterns.ts'
@@ -10,7 +11,7 @@ import type { ParsedWorkflow, Triggers } from '../../model/workflow/plan.ts'
 import { notOffered } from '../../model/workflow/not-offered.ts'
 import { accountById } from '../../store/accounts.ts'
 import { eventInsert } from '../../store/events.ts'
-import { hooksExist } from '../../store/hooks.ts'
+import { hooksOfAny } from '../../store/hooks.ts'
 import { pushById, pushSettle } from '../../store/pushes.ts'
 import { repositoryById } from '../../store/repositories.ts'
 import { workflowEnsure, workflowsMarkDeleted } from '../../store/runs.ts'
@@ -42,7 +43,8 @@ export async function settlePush(deps: Deps, pushId: number): Promise<string[]> 
     if (update.after === noCommit || (update.ref.startsWith('refs/tags/') && tags > MAX_TAGS)) continue
     lines.push(...(await settleUpdate(deps, { push, repository, sender }, update)))
   }
-  const told = (await hooksExist(db)) ? await toldPushes(deps, { push, repository, sender }) : []
+  const isHeard = (await hooksOfAny(db, hookOwnersOf(repository))).some((hook) => hears(hook, 'push'))
+  const told = isHeard ? await toldPushes(deps, { push, repository, sender }) : []
   const at = now()
   await db.transaction().execute(async (tx) => {
     if (!(await pushSettle(tx, pushId, 'settled', at))) return

@@ -286,3 +286,106 @@ describe('deliveries', () => {
     await fits('repos/list-webhook-deliveries', 400, admin('GET', `${at}/deliveries?cursor=x`))
   })
 })
+
+describe.each([
+  { kind: 'organization', path: '/orgs/acme', type: 'Organization', target: 'organization', update: 'orgs/update-webhook-config-for-org' },
+  { kind: 'enterprise', path: '/enterprises/fleetfoot', type: 'Business', target: 'business', update: undefined },
+  { kind: 'server', path: '/admin', type: 'Global', target: 'business', update: undefined },
+])('webhooks of the $kind', ({ kind, path, type, target, update }) => {
+  const operation = (verb: string) =>
+    kind === 'organization'
+      ? `orgs/${verb}`
+      : kind === 'server' && !verb.includes('deliver')
+        ? `enterprise-admin/${verb.replace('webhook', 'global-webhook')}`
+        : 'ours'
+
+  test('are made, shown, changed, pinged and deleted, and hear of all their repositories', async () => {
+    await using receiver = await startHookReceiver()
+    const hooks = `${path}/hooks`
+    const body = { name: 'web', config: { url: receiver.url, content_type: 'json', secret: 'hush' }, events: ['workflow_job'] }
+    const hook = await fits(operation('create-webhook'), 201, admin('POST', hooks, body))
+    expect(hook).toMatchObject({
+      type,
+      name: 'web',
+      active: true,
+      events: ['workflow_job'],
+      config: { secret: '********', insecure_ssl: '0' },
+    })
+    expect(hook.last_response).toBeUndefined()
+    expect(new URL(hook.ping_url).pathname).toBe(`/api/v3${hooks}/${hook.id}/pings`)
+    expect(await fits(operation('list-webhooks'), 200, admin('GET', hooks))).toEqual([hook])
+    expect(await fits(operation('get-webhook'), 200, admin('GET', `${hooks}/${hook.id}`))).toEqual(hook)
+    // What was read is written back: the stars change no secret.
+    await fits(operation('update-webhook'), 200, admin('PATCH', `${hooks}/${hook.id}`, { config: hook.config, active: true }))
+    const config = await fits(update ?? 'ours', 200, admin('PATCH', `${hooks}/${hook.id}/config`, { insecure_ssl: '0' }))
+    expect(config).toMatchObject({ url: receiver.url, secret: '********' })
+    await fits(operation('ping-webhook'), 204, admin('POST', `${hooks}/${hook.id}/pings`))
+
+    const repository = await server.repository('acme', `of-${kind}`)
+    await queueRun(server, repository, oneJob())
+    await sendHooks(server)
+
+    expect(receiver.of('ping')).toHaveLength(2)
+    const [message] = receiver.of('workflow_job')
+    expect(message?.payload.repository.full_name).toBe(`acme/of-${kind}`)
+    expect(message?.headers['x-github-hook-installation-target-type']).toBe(target)
+    expect(await hush.verify(message?.body ?? '', String(message?.headers['x-hub-signature-256']))).toBe(true)
+    const [delivery] = await fits(operation('list-webhook-deliveries'), 200, admin('GET', `${hooks}/${hook.id}/deliveries`))
+    expect(delivery).toMatchObject({ event: 'workflow_job', action: 'queued', repository_id: repository.id })
+    await fits(operation('get-webhook-delivery'), 200, admin('GET', `${hooks}/${hook.id}/deliveries/${delivery.id}`))
+    await fits(operation('redeliver-webhook-delivery'), 202, admin('POST', `${hooks}/${hook.id}/deliveries/${delivery.id}/attempts`))
+
+    await fits(operation('delete-webhook'), 204, admin('DELETE', `${hooks}/${hook.id}`))
+    await fits(operation('get-webhook'), 404, admin('GET', `${hooks}/${hook.id}`))
+  })
+
+  test('ask for a name and an address, and are not those of another place', async () => {
+    const { status } = await admin('POST', `${path}/hooks`, { config: { url: 'http://example.com' } })
+    expect(status).toBe(422)
+    await using made = await repositoryHook()
+    expect((await admin('GET', `${path}/hooks/${made.hook.id}`)).status).toBe(404)
+    expect((await admin('DELETE', `${path}/hooks/${made.hook.id}`)).status).toBe(404)
+  })
+})
+
+test("a user's repository is not the enterprise's, and its webhook goes with it", async () => {
+  await using receiver = await startHookReceiver()
+  await using own = await startHookReceiver()
+  const { id } = (await (
+    await admin('POST', '/enterprises/fleetfoot/hooks', { name: 'web', config: { url: receiver.url, content_type: 'json' }, events: ['*'] })
+  ).json()) as { id: number }
+  await server.user('mona')
+  const repository = await server.repository('mona', 'own')
+  await admin('POST', '/repos/mona/own/hooks', { config: { url: own.url, content_type: 'json' }, events: ['workflow_job'] })
+  await queueRun(server, repository, oneJob())
+  await sendHooks(server)
+
+  expect(receiver.of('workflow_job')).toEqual([])
+  const [message] = own.of('workflow_job')
+  expect(message?.payload.organization ?? message?.payload.enterprise).toBeUndefined()
+  expect(payloadViolations('workflow_job', message?.payload)).toEqual([])
+  await admin('DELETE', `/enterprises/fleetfoot/hooks/${id}`)
+  await admin('DELETE', '/repos/mona/own')
+  const left = await server.deps.db
+    .selectFrom('hook')
+    .select('id')
+    .where('ownerId', '=', repository.id)
+    .where('deletedAt', 'is', null)
+    .execute()
+  expect(left).toEqual([])
+})
+
+test('no more than twenty webhooks of a place hear of one event, and none is made twice at once', async () => {
+  const repository = await server.repository('acme', 'crowded')
+  const hooks = `/repos/acme/${repository.name}/hooks`
+  const add = async (url: string) => (await admin('POST', hooks, { config: { url } })).status
+  const twins = await Promise.all([add('http://example.com/twin'), add('http://example.com/twin')])
+  expect(twins.toSorted()).toEqual([201, 422])
+
+  for (let i = 1; i < 20; i++) expect(await add(`http://example.com/${i}`)).toBe(201)
+
+  expect(await add('http://example.com/more')).toBe(422)
+  const listed = await admin('GET', `${hooks}?per_page=5&page=2`)
+  expect((await fits('repos/list-webhooks', 200, listed)).length).toBe(5)
+  expect(listed.headers.get('link')).toContain(`/repositories/${repository.id}/hooks?per_page=5&page=3`)
+})

@@ -1,5 +1,5 @@
 import { fullName, type Account, type Enterprise, type Repository } from '../../model/account.ts'
-import type { Delivery, Hook, WholeDelivery } from '../../model/hook.ts'
+import { maskedSecret, type Delivery, type Hook, type WholeDelivery } from '../../model/hook.ts'
 import type { Bases } from './present-account.ts'
 import { isoTime } from './room.ts'
 
@@ -10,8 +10,6 @@ export interface HookHome {
   enterprise?: Enterprise | undefined
 }
 
-/** What stands for a secret that is set: it is never told. */
-const MASKED = '********'
 const TYPES = { repository: 'Repository', organization: 'Organization', enterprise: 'Business', app: 'App', global: 'Global' }
 
 /** `…/hooks` of an owner. */
@@ -44,7 +42,7 @@ export function presentHook(bases: Bases, home: HookHome, hook: Hook) {
 
 /** webhook-config; `insecure_ssl` is a text. */
 export function presentHookConfig({ contentType, insecureSsl, url, hasSecret }: Hook) {
-  return { content_type: contentType, insecure_ssl: insecureSsl ? '1' : '0', url, ...(hasSecret && { secret: MASKED }) }
+  return { content_type: contentType, insecure_ssl: insecureSsl ? '1' : '0', url, ...(hasSecret && { secret: maskedSecret }) }
 }
 
 /** hook-delivery-item. */
