@@ -23,7 +23,7 @@ export function backgroundTasks(deps: Deps): Task[] {
     { name: 'end-stale-queued', everyMs: MINUTE, run: () => endStaleQueued(deps) },
     { name: 'advance-stalled-runs', everyMs: 5 * SECOND, run: () => advanceStalledRuns(deps) },
     { name: 'settle-pushes', everyMs: 5 * SECOND, run: async () => `${await reconcilePushes(deps, PUSH_SETTLES_MS)} pushes` },
-    { name: 'fan-out-events', everyMs: SECOND, run: (abort) => fanOutEvents(deps, abort) },
+    { name: 'fan-out-events', everyMs: SECOND, leaseMs: 5 * SECOND, run: (abort) => fanOutEvents(deps, abort) },
     { name: 'expire-deliveries', everyMs: 10 * MINUTE, run: () => expireDeliveries(deps) },
     { name: 'remove-abandoned-runners', everyMs: 10 * MINUTE, run: () => removeAbandonedRunners(deps) },
     { name: 'prune-spares', everyMs: 10 * MINUTE, run: () => pruneSpares(deps) },
