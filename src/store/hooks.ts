@@ -196,11 +196,18 @@ export async function laneClaim(db: Db, holder: string, now: number, until: numb
   return row && decodeLane(row)
 }
 
-/** Keeps a lane; answers the webhook as it is now, undefined when the lane was lost or the webhook deleted. */
-export async function laneKeep(db: Db, id: number, holder: string, until: number): Promise<Lane | undefined> {
+/**
+ * Keeps a lane, and writes what its last request came to; `troubles` counts rounds in a row in which one got no answer. Answers the webhook
+ * as it is now, undefined when the lane was lost or the webhook deleted.
+ */
+export async function laneKeep(
+  db: Db,
+  { id, holder, until }: { id: number; holder: string; until: number },
+  { response, troubles }: { response: HookResponse; troubles: number },
+): Promise<Lane | undefined> {
   const row = await db
     .updateTable('hook')
-    .set({ laneUntil: until })
+    .set({ laneUntil: until, lastResponse: JSON.stringify(response), troubles })
     .where('id', '=', id)
     .where('laneHolder', '=', holder)
     .where('deletedAt', 'is', null)
@@ -256,14 +263,5 @@ export async function hookDue(db: Db, ids: number[], at: number, asked: 'by an e
     }))
     .where('id', 'in', ids)
     .where('deletedAt', 'is', null)
-    .execute()
-}
-
-/** What the last request came to; `troubles` counts those in a row that got no answer. */
-export async function hookResponded(db: Db, id: number, response: HookResponse, troubles: number): Promise<void> {
-  await db
-    .updateTable('hook')
-    .set({ lastResponse: JSON.stringify(response), troubles })
-    .where('id', '=', id)
     .execute()
 }

@@ -1,7 +1,7 @@
 import { createHmac, randomUUID } from 'node:crypto'
 import { retryAfter, type Hook, type HookResponse } from '../../model/hook.ts'
 import { deliveriesDue, deliveryAttempted, type DueDelivery } from '../../store/hook-deliveries.ts'
-import { hookResponded, laneClaim, laneKeep, lanesFree, laneRelease, type Lane } from '../../store/hooks.ts'
+import { laneClaim, laneKeep, lanesFree, laneRelease, type Lane } from '../../store/hooks.ts'
 import { decrypt } from '../access/keys.ts'
 import type { Deps } from '../deps.ts'
 import { post, POST_LIMIT_MS, type PostResult } from './post.ts'
@@ -10,7 +10,7 @@ type SenderDeps = Pick<Deps, 'db' | 'now' | 'log' | 'keys' | 'signals' | 'webhoo
 
 /** Webhooks that one node sends to at once, and requests of one at once: of different jobs, as those of one job are in order. */
 const LANES = 64
-const WIDTH = 4
+const WIDTH = 8
 /** A lane is held for longer than a request may take, by what the clocks of two nodes may differ; a node that died holds it no longer. */
 const LANE_MS = POST_LIMIT_MS + 15_000
 /** Rounds before a lane stands back for others that are due. */
@@ -117,15 +117,19 @@ export class HookSender implements AsyncDisposable {
       if (due.length === 0) break
       const current: Lane = lane
       const results = await Promise.all(due.map((delivery) => this.#send(current, delivery)))
-      const silent = results.filter((result) => result?.trouble !== undefined).length
-      if (silent > 0) notBefore = now() + Math.min(TROUBLE_MS * 2 ** Math.min(current.troubles, 10), TROUBLE_MOST_MS)
-      lane = await laneKeep(db, id, this.#holder, now() + LANE_MS)
+      const last = results.findLast((result) => result !== undefined)
+      // None came to anything: this process ends.
+      if (!last) break
+      const isSilent = results.some((result) => result?.trouble !== undefined)
+      if (isSilent) notBefore = now() + Math.min(TROUBLE_MS * 2 ** Math.min(current.troubles, 10), TROUBLE_MOST_MS)
+      const came = { response: responseOf(last), troubles: isSilent ? current.troubles + 1 : 0 }
+      lane = await laneKeep(db, { id, holder: this.#holder, until: now() + LANE_MS }, came)
     }
     if (lane) await db.transaction().execute((tx) => laneRelease(tx, id, this.#holder, notBefore))
   }
 
   /** One request, and what it came to; undefined when this process ends, which says nothing about the receiver. */
-  async #send({ hook, secret, troubles }: Lane, delivery: DueDelivery): Promise<PostResult | undefined> {
+  async #send({ hook, secret }: Lane, delivery: DueDelivery): Promise<PostResult | undefined> {
     const { db, now, log, keys, webhooks } = this.#deps
     const key = secret === null ? undefined : decrypt(keys.hookSecret, secret)
     const body = bodyOf(hook, delivery.payload)
@@ -134,7 +138,7 @@ export class HookSender implements AsyncDisposable {
     const result = await post({ url: hook.url, headers, body, insecureSsl: hook.insecureSsl }, webhooks.allowed, this.#abort.signal)
     if (this.#abort.signal.aborted && result.trouble) return undefined
 
-    const succeeded = result.statusCode >= 200 && result.statusCode < 300
+    const succeeded = isSuccess(result)
     const wait = succeeded ? undefined : retryAfter(delivery.attempts + 1, webhooks.retries)
     await deliveryAttempted(db, hook.id, delivery, {
       succeeded,
@@ -148,7 +152,6 @@ export class HookSender implements AsyncDisposable {
       responseHeaders: result.headers,
       responseBody: result.body,
     })
-    await hookResponded(db, hook.id, responseOf(result, succeeded), result.trouble ? troubles + 1 : 0)
     if (!succeeded) log.info({ hookId: hook.id, deliveryId: delivery.id, status: result.status }, 'a webhook was not delivered')
     return result
   }
@@ -184,6 +187,9 @@ function bodyOf({ contentType }: Hook, payload: string): Buffer {
   return Buffer.from(contentType === 'json' ? payload : new URLSearchParams({ payload }).toString())
 }
 
-function responseOf({ statusCode, status, trouble }: PostResult, succeeded: boolean): HookResponse {
-  return { code: statusCode, status: succeeded ? 'active' : (trouble ?? 'misconfigured'), message: status }
+const isSuccess = ({ statusCode }: PostResult) => statusCode >= 200 && statusCode < 300
+
+function responseOf(result: PostResult): HookResponse {
+  const { statusCode, status, trouble } = result
+  return { code: statusCode, status: isSuccess(result) ? 'active' : (trouble ?? 'misconfigured'), message: status }
 }
