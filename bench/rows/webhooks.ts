@@ -63,7 +63,10 @@ async function sent(
       })
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    stack.defer(() => void server.close().closeAllConnections())
+    stack.defer(() => {
+      server.close()
+      server.closeAllConnections()
+    })
     urls.push(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
   }
   const state = stack.use(

@@ -1,4 +1,10 @@
+import { mkdtempDisposableSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { makeCertificate } from '../../../test/support/certificate.ts'
 import { eventually } from '../../../test/support/eventually.ts'
 import { startHookReceiver, type HookReceiver } from '../../../test/support/hook-receiver.ts'
 import { sendHooks } from '../../../test/support/hooks.ts'
@@ -210,6 +216,25 @@ describe('a receiver', () => {
     const row = await it.server.deps.db.selectFrom('hookDelivery').select('responseBody').executeTakeFirstOrThrow()
     expect(row.responseBody).toHaveLength(65_536)
   })
+})
+
+test('a certificate that nobody vouches for is refused, but where the webhook says so', async () => {
+  using folder = mkdtempDisposableSync(path.join(tmpdir(), 'fleetfoot-test-'))
+  const { cert, key } = makeCertificate(folder.path, 'receiver')
+  const heard: string[] = []
+  const server = createServer({ cert: readFileSync(cert), key: readFileSync(key) }, (request, response) => {
+    heard.push(request.url ?? '')
+    response.end()
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}/hook`
+  const send = (insecureSsl: boolean) =>
+    post({ url, headers: {}, body: Buffer.from('{}'), insecureSsl }, parseAllowedTargets('127.0.0.1'), AbortSignal.timeout(5000))
+
+  expect(await send(false)).toMatchObject({ statusCode: 0, status: 'failed to connect to host: DEPTH_ZERO_SELF_SIGNED_CERT' })
+  expect(heard).toEqual([])
+  expect(await send(true)).toMatchObject({ statusCode: 200, status: 'OK' })
+  await new Promise((resolve) => server.close(resolve))
 })
 
 describe('an address', () => {
