@@ -24,7 +24,7 @@ export function backgroundTasks(deps: Deps): Task[] {
     { name: 'advance-stalled-runs', everyMs: 5 * SECOND, run: () => advanceStalledRuns(deps) },
     { name: 'settle-pushes', everyMs: 5 * SECOND, run: async () => `${await reconcilePushes(deps, PUSH_SETTLES_MS)} pushes` },
     { name: 'fan-out-events', everyMs: SECOND, leaseMs: 5 * SECOND, run: (abort) => fanOutEvents(deps, abort) },
-    { name: 'expire-deliveries', everyMs: 10 * MINUTE, run: () => expireDeliveries(deps) },
+    { name: 'expire-deliveries', everyMs: 10 * MINUTE, run: (abort) => expireDeliveries(deps, abort) },
     { name: 'remove-abandoned-runners', everyMs: 10 * MINUTE, run: () => removeAbandonedRunners(deps) },
     { name: 'prune-spares', everyMs: 10 * MINUTE, run: () => pruneSpares(deps) },
     { name: 'expire-runs', everyMs: 10 * MINUTE, run: () => expireRuns(deps) },

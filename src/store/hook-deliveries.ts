@@ -148,12 +148,12 @@ export interface Attempt {
 }
 
 /**
- * Writes what became of a request, unless another node that thought this one dead has made one since. One that is to be tried again takes
+ * Writes what became of a request, unless the delivery was ended, or another node that thought this one dead has made one since. One that is to be tried again takes
  * the later ones of its key with it.
  */
 export async function deliveryAttempted(db: Db, hookId: number, { id, orderKey, attempts }: DueDelivery, attempt: Attempt): Promise<void> {
   const { retryAt } = attempt
-  await db
+  const { numUpdatedRows } = await db
     .updateTable('hookDelivery')
     .set((eb) => ({
       attempts: eb('attempts', '+', 1),
@@ -169,8 +169,9 @@ export async function deliveryAttempted(db: Db, hookId: number, { id, orderKey, 
     }))
     .where('id', '=', id)
     .where('attempts', '=', attempts)
-    .execute()
-  if (retryAt !== undefined) await putOff(db, hookId, orderKey, retryAt)
+    .where('state', '=', sql.lit('pending'))
+    .executeTakeFirst()
+  if (retryAt !== undefined && numUpdatedRows > 0n) await putOff(db, hookId, orderKey, retryAt)
 }
 
 /** Ends what a webhook would still send. */

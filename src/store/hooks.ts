@@ -151,14 +151,17 @@ export async function hooksDeleteOf(db: Db, owner: HookOwnerRef, now: number): P
     .execute()
 }
 
-/** Deletes at most `limit` deliveries of each deleted webhook, and those webhooks that have none left. */
-export async function hooksPurge(db: Db, limit: number): Promise<void> {
+/** Deletes at most `limit` deliveries of each deleted webhook, and those webhooks that have none left; answers how many deliveries. */
+export async function hooksPurge(db: Db, limit: number): Promise<number> {
+  let deleted = 0
   const gone = await db.selectFrom('hook').select('id').where('deletedAt', 'is not', null).limit(limit).execute()
   for (const { id } of gone) {
     const some = db.selectFrom('hookDelivery').select('id').where('hookId', '=', id).limit(limit)
     const { numDeletedRows } = await db.deleteFrom('hookDelivery').where('id', 'in', some).executeTakeFirst()
     if (numDeletedRows < BigInt(limit)) await db.deleteFrom('hook').where('id', '=', id).execute()
+    deleted += Number(numDeletedRows)
   }
+  return deleted
 }
 
 /** A webhook whose requests one node makes. */

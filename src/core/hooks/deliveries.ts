@@ -65,13 +65,19 @@ export async function redeliver(
 }
 
 const DAY_MS = 24 * 60 * 60_000
-const BATCH = 1000
+const BATCH = 500
+const PIECES = 200
 /** GitHub keeps them for some days; here a month (rest-api.md §5.1). */
 const KEPT_MS = 30 * DAY_MS
 
 /** Deletes deliveries after 30 days, and what deleted webhooks left. */
-export async function expireDeliveries({ db, now }: Pick<Deps, 'db' | 'now'>): Promise<string> {
-  await hooksPurge(db, BATCH)
-  const deleted = await deliveriesForget(db, now() - KEPT_MS, BATCH)
+export async function expireDeliveries({ db, now }: Pick<Deps, 'db' | 'now'>, abort?: AbortSignal): Promise<string> {
+  let deleted = 0
+  // In pieces, so that nobody waits long for the database; what is left is for the next time.
+  for (let piece = 0; piece < PIECES; piece++) {
+    const some = (await hooksPurge(db, BATCH)) + (await deliveriesForget(db, now() - KEPT_MS, BATCH))
+    deleted += some
+    if (some === 0 || abort?.aborted) break
+  }
   return `${deleted} deliveries`
 }

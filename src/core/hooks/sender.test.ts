@@ -12,6 +12,7 @@ import { oneJob, queueRun } from '../../../test/support/queue.ts'
 import { startServer, type TestServer } from '../../../test/support/start-server.ts'
 import { wireRunner } from '../../../test/support/wire-runner.ts'
 import { parseAllowedTargets, publicTargetsOnly } from '../../model/allowed-targets.ts'
+import { deliveriesDue, deliveryAttempted } from '../../store/hook-deliveries.ts'
 import { laneClaim, laneKeep } from '../../store/hooks.ts'
 import { cancelRun } from '../runs/runs.ts'
 import { systemActor } from '../../model/access.ts'
@@ -318,6 +319,25 @@ describe('nodes', () => {
     expect(receiver.received).toHaveLength(1)
     const came = { response: { code: 200, status: 'active', message: 'OK' }, troubles: 0 }
     expect(await laneKeep(db, { id, holder: 'dead', until: clock.at + 1 }, came)).toBeUndefined()
+  })
+
+  test('that stood still in the middle of a request change nothing of what others made of it', async () => {
+    await using it = await hookedServer()
+    const { server, clock } = it
+    await using receiver = await startHookReceiver()
+    const id = await addHook(server, receiver)
+    const [held] = await deliveriesDue(server.deps.db, id, clock.at, 1)
+    await sendHooks(server)
+
+    const late = { at: clock.at, durationMs: 1, statusCode: 0, status: 'timed out', url: receiver.url, requestHeaders: {} }
+    if (held) {
+      const attempt = { ...late, responseHeaders: null, responseBody: null, succeeded: false, retryAt: clock.at }
+      await deliveryAttempted(server.deps.db, id, held, attempt)
+    }
+    await sendHooks(server)
+
+    expect(receiver.received).toHaveLength(1)
+    expect(await deliveriesOf(server, id)).toMatchObject([{ status: 'OK' }])
   })
 })
 

@@ -100,8 +100,9 @@ function presentCheckRun(
       node_id: nodeId('CheckSuite', attemptId),
       head_branch: run.headBranch,
       head_sha: run.headSha,
-      status: run.status === 'completed' && !isCompleted ? 'queued' : run.status,
-      conclusion: isCompleted ? run.conclusion : null,
+      // A run ends after its jobs: at none of these moments was it over.
+      status: run.status === 'completed' ? 'in_progress' : run.status,
+      conclusion: null,
       url: `${repo}/check-suites/${attemptId}`,
       before: null,
       after: run.headSha,
