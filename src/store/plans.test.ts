@@ -14,7 +14,7 @@ import {
   deliveryById,
   deliveryList,
 } from './hook-deliveries.ts'
-import { hookDue, hookInsert, hooksOfAny, hooksPurge, laneClaim, laneKeep, laneRelease } from './hooks.ts'
+import { hookDue, hookInsert, hooksOfAny, hooksPurge, laneClaim, laneIsDue, laneKeep, laneRelease } from './hooks.ts'
 import { assignmentOfRunner, assignmentsSilent, jobClaim, jobsOnRunners, jobsQueuedBefore, jobUpdate, lineSettle } from './jobs.ts'
 import { migrate } from './migrate.ts'
 import type { Db } from './open.ts'
@@ -50,6 +50,7 @@ test('no statement of webhooks does, whatever the number of events and deliverie
     await eventsSettleHooks(tx, [event?.id ?? 0], 0)
     await hooksOfAny(tx, [owner, { kind: 'global', id: 0 }])
     await hookDue(tx, [id], 1)
+    await laneIsDue(tx, 1)
     await laneClaim(tx, 'node', 1, 2)
     const [due] = await deliveriesDue(tx, id, 1, 10)
     if (!due) throw new Error('nothing is due')

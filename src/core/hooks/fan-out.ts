@@ -19,6 +19,11 @@ type FanOutDeps = Pick<Deps, 'db' | 'now' | 'log' | 'signals' | 'webhooks'>
 
 const BATCH = 50
 
+/** Whether an event waits to become deliveries. */
+export async function hasUntoldEvents({ db }: Pick<Deps, 'db'>): Promise<boolean> {
+  return (await eventsForHooks(db, 1)).length > 0
+}
+
 /**
  * Makes deliveries of the events that webhooks hear of, until none is left. Each event carries a mark that is taken off in the transaction
  * that adds its deliveries: a death loses none and makes none twice, also where two nodes do this at once. What a payload says is as it was

@@ -1,7 +1,7 @@
 import { createHmac, randomUUID } from 'node:crypto'
 import { retryAfter, type Hook, type HookResponse } from '../../model/hook.ts'
 import { deliveriesDue, deliveryAttempted, type DueDelivery } from '../../store/hook-deliveries.ts'
-import { laneClaim, laneKeep, lanesFree, laneRelease, type Lane } from '../../store/hooks.ts'
+import { laneClaim, laneIsDue, laneKeep, lanesFree, laneRelease, type Lane } from '../../store/hooks.ts'
 import { decrypt } from '../access/keys.ts'
 import type { Deps } from '../deps.ts'
 import { post, POST_LIMIT_MS, type PostResult } from './post.ts'
@@ -90,7 +90,7 @@ export class HookSender implements AsyncDisposable {
     const { db, now, log } = this.#deps
     while (this.#lookAgain) {
       this.#lookAgain = false
-      while (this.#lanes.size < LANES && !this.#abort.signal.aborted) {
+      while (this.#lanes.size < LANES && !this.#abort.signal.aborted && (await laneIsDue(db, now()))) {
         const lane = await laneClaim(db, this.#holder, now(), now() + LANE_MS)
         if (!lane) break
         const running = this.#serve(lane)
