@@ -30,6 +30,9 @@ import { organizationRoutes } from './protocols/github-rest/organizations.ts'
 import { RateLimits } from './protocols/github-rest/rate-limits.ts'
 import { repositoryRoutes } from './protocols/github-rest/repositories.ts'
 import { useGitHubRest, type RestDeps } from './protocols/github-rest/room.ts'
+import { runnerGroupRoutes } from './protocols/github-rest/runner-groups.ts'
+import { runnerLabelRoutes } from './protocols/github-rest/runner-labels.ts'
+import { runnerPolicyRoutes } from './protocols/github-rest/runner-policy.ts'
 import { runnerRoutes } from './protocols/github-rest/runners.ts'
 import { runRoutes } from './protocols/github-rest/runs.ts'
 import { userRoutes } from './protocols/github-rest/users.ts'
@@ -195,6 +198,9 @@ function registerRooms(app: App, deps: RestDeps): void {
   room((scope) => {
     useGitHubRest(scope, deps)
     runnerRoutes(scope, deps)
+    runnerLabelRoutes(scope, deps)
+    runnerGroupRoutes(scope, deps)
+    runnerPolicyRoutes(scope, deps)
     runRoutes(scope, deps)
     metaRoutes(scope, deps)
     userRoutes(scope, deps)

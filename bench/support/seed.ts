@@ -13,7 +13,7 @@ import { hashSecret, newPersonalToken } from '../../src/model/secret-text.ts'
 import { accountInsert, enterpriseEnsure, membershipSet } from '../../src/store/accounts.ts'
 import { migrate } from '../../src/store/migrate.ts'
 import { openDatabase, type DatabaseConfig, type Db } from '../../src/store/open.ts'
-import { runnerGroupEnsureDefault } from '../../src/store/runners.ts'
+import { runnerGroupEnsureDefault } from '../../src/store/runner-groups.ts'
 import { tokenInsert } from '../../src/store/tokens.ts'
 
 /** A data folder with an organization, its owner and an empty repository; a server is started on it afterwards. */

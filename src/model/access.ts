@@ -110,6 +110,8 @@ export const needs = {
   siteAdmin: { on: 'site', role: 'owner', scopes: ['site_admin'], accepted: ['site_admin'] },
   enterpriseRunners: { on: 'enterprise', role: 'owner', scopes: ENTERPRISE, accepted: ENTERPRISE },
   organizationRunners: { on: 'organization', role: 'owner', scopes: ORG, accepted: ['admin:org'] },
+  organizationPolicy: { on: 'organization', role: 'owner', scopes: ['admin:org'], accepted: ['admin:org'] },
+  enterprisePolicy: { on: 'enterprise', role: 'owner', scopes: ['admin:enterprise'], accepted: ['admin:enterprise'] },
   repositoryRunners: { on: 'repository', role: 'admin', scopes: ['repo'], accepted: ['repo'] },
   organizationVisible: { on: 'organization', role: 'anyone', scopes: [], accepted: ['admin:org', 'read:org', 'repo', 'user', 'write:org'] },
   organizationMembersRead: { on: 'organization', role: 'member', scopes: ['read:org'], accepted: ['admin:org', 'read:org', 'write:org'] },

@@ -1,5 +1,5 @@
 import { sql, type Selectable, type Updateable } from 'kysely'
-import { mayServe, type Assignment, type Job, type Line, type Server } from '../model/job.ts'
+import { commitsAllowed, mayServe, type Assignment, type Job, type Line, type Server } from '../model/job.ts'
 import { literals } from './literals.ts'
 import { isPostgres, smaller, type Db } from './open.ts'
 import { labelCounts } from './runners.ts'
@@ -157,7 +157,7 @@ export async function jobRequeue(db: Db, jobId: number): Promise<{ job: Job; lin
 }
 
 async function lineEnsure(db: Db, line: Omit<Line, 'id'>, queuedAt: number): Promise<Line> {
-  const key = JSON.stringify([line.repositoryId, line.groupName, line.labels])
+  const key = JSON.stringify([line.repositoryId, line.groupName, line.labels, line.workflow])
   const [touched] = await lineJoin(db, { key, queuedAt, isPublic: line.isPublic ? 1 : 0 })
   if (touched) return { ...line, id: touched.id }
 
@@ -176,6 +176,7 @@ async function lineEnsure(db: Db, line: Omit<Line, 'id'>, queuedAt: number): Pro
       isPublic: line.isPublic ? 1 : 0,
       groupName: line.groupName,
       labels: JSON.stringify(line.labels),
+      workflow: line.workflow,
       // A line without labels (a group alone) is filed under the empty one, which every runner looks at.
       rarestLabel: rarest ?? '',
       headQueuedAt: queuedAt,
@@ -215,8 +216,8 @@ async function lineTouch(db: Db, id: number, queuedAt: number): Promise<Line | u
 }
 
 function decodeLine(row: Selectable<Schema['line']>): Line {
-  const { id, repositoryId, ownerId, ownerKind, isPublic, groupName, labels } = row
-  return { id, repositoryId, ownerId, ownerKind, isPublic: isPublic === 1, groupName, labels: JSON.parse(labels) as string[] }
+  const { id, repositoryId, ownerId, ownerKind, isPublic, groupName, labels, workflow } = row
+  return { id, repositoryId, ownerId, ownerKind, isPublic: isPublic === 1, groupName, workflow, labels: JSON.parse(labels) as string[] }
 }
 
 export async function lineById(db: Db, id: number): Promise<Line | undefined> {
@@ -232,19 +233,26 @@ const HEADS_PER_LABEL = [4, 64, 1024, 1_000_000]
  *
  * Looks at the lines filed under the runner's own labels, oldest head first, a few per label, by index: the cost does not grow with jobs
  * or lines. Then one update takes the head. On PostgreSQL the line's row is locked first, so that emptying it and filling it cannot
- * cross; who finds it locked waits and goes on with what is left. Call it in the transaction that also writes the assignment.
+ * cross; who finds it locked waits and goes on with what is left. `isCurrent` is asked once, when there is something to give: whether
+ * what is known of the runner still holds. Call it in the transaction that also writes the assignment.
  */
-export async function jobClaim(db: Db, server: Server): Promise<{ job: Job; isMore: boolean } | undefined> {
+export async function jobClaim(
+  db: Db,
+  server: Server,
+  isCurrent: () => Promise<boolean> = async () => true,
+): Promise<{ job: Job; isMore: boolean } | 'stale' | undefined> {
   const labels = JSON.stringify([...server.labels, ''])
+  const targets = targetsOf(server)
   const tried = new Set<number>()
   let before = 0
   for (const heads of HEADS_PER_LABEL) {
-    const lines = await lineHeads(db, server, labels, heads)
+    const lines = await lineHeads(db, targets, labels, heads)
     for (const { row, line } of lines) {
       if (tried.has(line.id)) continue
+      if (tried.size === 0 && !(await isCurrent())) return 'stale'
       tried.add(line.id)
       if (!mayServe(server, line)) continue
-      const taken = await lineTakeHead(db, row.id)
+      const taken = await lineTakeHead(db, row.id, commitsAllowed(server, line))
       if (taken) return taken
     }
     if (lines.length === before || lines.length < heads) return undefined
@@ -253,24 +261,43 @@ export async function jobClaim(db: Db, server: Server): Promise<{ job: Job; isMo
   return undefined
 }
 
+interface Targets {
+  column: 'repositoryId' | 'ownerId' | undefined
+  ids: number[]
+}
+
+/** By what the lines that a runner may serve are found: its place, or what its group is open to, so that the others cost nothing. */
+function targetsOf({ scope, group }: Server): Targets {
+  if (scope.kind === 'repository') return { column: 'repositoryId', ids: [scope.id] }
+  if (group?.workflows) return { column: 'repositoryId', ids: [...new Set(group.workflows.map(({ repositoryId }) => repositoryId))] }
+  if (scope.kind === 'enterprise')
+    return group?.visibility === 'selected' ? { column: 'ownerId', ids: [...group.selected] } : { column: undefined, ids: [] }
+  return group?.visibility === 'selected' ? { column: 'repositoryId', ids: [...group.selected] } : { column: 'ownerId', ids: [scope.id] }
+}
+
 async function lineHeads(
   db: Db,
-  { scope }: Server,
+  { column, ids }: Targets,
   labels: string,
   heads: number,
 ): Promise<{ row: Selectable<Schema['line']>; line: Line }[]> {
+  // One target is a plain condition, many are a join: each is a look into the index of its column.
+  const many = column !== undefined && ids.length !== 1
   const filter =
-    scope.kind === 'repository'
-      ? sql`and "repositoryId" = ${scope.id}`
-      : scope.kind === 'organization'
-        ? sql`and "ownerId" = ${scope.id}`
-        : sql`and "ownerKind" = 'organization'`
+    column === undefined
+      ? sql`and "ownerKind" = 'organization'`
+      : many
+        ? sql`and ${sql.ref(column)} = target.value`
+        : sql`and ${sql.ref(column)} = ${ids[0] ?? 0}`
+  const list = JSON.stringify(ids)
   const query = isPostgres(db)
     ? sql<Selectable<Schema['line']>>`select l.* from json_array_elements_text(${labels}::json) as label(value)
+        ${many ? sql`cross join (select value::bigint from json_array_elements_text(${list}::json) as each(value)) as target(value)` : sql``}
         cross join lateral (select * from line where "rarestLabel" = label.value and "headQueuedAt" is not null ${filter}
           order by "headQueuedAt", id limit ${heads}) as l
         order by l."headQueuedAt", l.id`
     : sql<Selectable<Schema['line']>>`select line.* from json_each(${labels}) as label
+        ${many ? sql`cross join json_each(${list}) as target` : sql``}
         join line on line.id in (select id from line where "rarestLabel" = label.value and "headQueuedAt" is not null ${filter}
           order by "headQueuedAt", id limit ${heads})
         order by line."headQueuedAt", line.id`
@@ -278,11 +305,33 @@ async function lineHeads(
   return rows.map((row) => ({ row, line: decodeLine(row) }))
 }
 
-async function lineTakeHead(db: Db, lineId: number): Promise<{ job: Job; isMore: boolean } | undefined> {
+async function lineTakeHead(db: Db, lineId: number, commits: string[] | undefined): Promise<{ job: Job; isMore: boolean } | undefined> {
   await lineLock(db, lineId)
-  const [row] = await headTake(db, { lineId })
+  const [row] = await (commits ? headTakeOf(db, lineId, commits) : headTake(db, { lineId }))
   const isMore = await lineSettle(db, lineId)
   return row && { job: decodeJob(row), isMore }
+}
+
+/** The first of a line's jobs whose run is of one of these commits. */
+function headTakeOf(db: Db, lineId: number, commits: string[]) {
+  return db
+    .updateTable('job')
+    .set({ status: sql.lit('assigned') })
+    .where('id', '=', (eb) =>
+      eb
+        .selectFrom('job as head')
+        .innerJoin('run', 'run.id', 'head.runId')
+        .select('head.id')
+        .where('head.lineId', '=', lineId)
+        .where('head.status', '=', sql.lit('queued'))
+        .where('run.headSha', 'in', commits)
+        .orderBy('head.queuedAt')
+        .orderBy('head.id')
+        .limit(1),
+    )
+    .where('status', '=', sql.lit('queued'))
+    .returningAll()
+    .execute()
 }
 
 const headTake = prepared((db, { lineId }: { lineId: number }) =>

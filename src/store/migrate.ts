@@ -3,6 +3,7 @@ import type { MigrationTools } from './migrations/columns.ts'
 import * as firstSchema from './migrations/0001-first-schema.ts'
 import * as cancelTimeouts from './migrations/0004-cancel-timeouts.ts'
 import * as ownersOfLines from './migrations/0003-owners-of-lines.ts'
+import * as runnerGroups from './migrations/0005-runner-groups.ts'
 import * as smallObjects from './migrations/0002-small-objects.ts'
 import { isPostgres, type Db } from './open.ts'
 
@@ -19,6 +20,8 @@ const migrations: Migration[] = [
   { name: '0002-small-objects', breaking: true, up: smallObjects.up },
   { name: '0003-owners-of-lines', breaking: true, up: ownersOfLines.up },
   { name: '0004-cancel-timeouts', breaking: false, up: cancelTimeouts.up },
+  // An older node would give jobs to runners whose group does not allow it.
+  { name: '0005-runner-groups', breaking: true, up: runnerGroups.up },
 ]
 
 /** Any fixed number: nodes that start together wait for each other on it. */

@@ -26,7 +26,7 @@ test('no statement of a poll, a claim or a lease reads a whole table', async () 
   await db.transaction().execute(async (tx) => {
     await runnerById(tx, 1)
     await assignmentOfRunner(tx, 1)
-    await jobClaim(tx, { scope: { kind: 'organization', id: 1 }, labels: new Set(['a']), groupName: 'Default', allowsPublic: false })
+    await jobClaim(tx, { scope: { kind: 'organization', id: 1 }, labels: new Set(['a']), group: undefined })
     await lineSettle(tx, 1)
     await jobUpdate(tx, 1, ['queued'], { status: 'assigned' })
     await jobsQueuedBefore(tx, 1, 10)

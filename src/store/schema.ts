@@ -75,9 +75,24 @@ export interface Schema {
     nameKey: string
     visibility: string
     allowsPublicRepositories: number
+    restrictedToWorkflows: Generated<number>
+    selectedWorkflows: Generated<string>
+    version: Generated<number>
     createdAt: number
     updatedAt: number
   }
+  runnerGroupAccess: { groupId: number; targetId: number }
+  inheritedGroup: {
+    organizationId: number
+    number: number
+    groupId: number
+    visibility: string
+    allowsPublicRepositories: number | null
+    updatedAt: number
+  }
+  inheritedGroupAccess: { groupId: number; organizationId: number; repositoryId: number }
+  runnerPolicy: { ownerKind: 'enterprise' | 'organization'; ownerId: number; repositories: 'all' | 'selected' | 'none' }
+  runnerPolicyRepository: { organizationId: number; repositoryId: number }
   label: { id: Generated<number>; nameKey: string }
   runner: {
     id: Generated<number>
@@ -202,6 +217,8 @@ export interface Schema {
     groupName: string | null
     labels: string
     rarestLabel: string
+    /** `path@ref` of the workflow; empty for what was queued before groups could ask. */
+    workflow: Generated<string>
     headQueuedAt: number | null
   }
   assignment: {

@@ -1,9 +1,12 @@
 import type { Repository } from '../../model/account.ts'
 import type { ScopeRef } from '../../model/access.ts'
-import { labelSet, type Job } from '../../model/job.ts'
+import { labelSet, refusal, type Job, type Line, type Refusal, type Server } from '../../model/job.ts'
+import { closedGroup } from '../../model/runner-group.ts'
 import { isOnline } from '../../model/runner.ts'
 import type { Times } from '../../model/times.ts'
 import { enterpriseGet } from '../../store/accounts.ts'
+import { lineById } from '../../store/jobs.ts'
+import { groupPolicy } from '../../store/runner-groups.ts'
 import { candidatesFor, type Candidate } from '../../store/runners.ts'
 import type { Deps } from '../deps.ts'
 
@@ -48,14 +51,36 @@ async function queuedText({ db, now, times }: Pick<Deps, 'db' | 'now' | 'times'>
   const { matching, labelsSomewhere, any } = await candidatesFor(db, scopes, labels, COUNTED_AT_MOST)
   if (matching.length === 0) return nobodyText(labels, labelsSomewhere, any)
 
-  const inGroup = matching.filter(({ groupName }) => job.groupName === null || groupName.toLowerCase() === job.groupName)
-  if (inGroup.length === 0) return `no runner with these labels is in the group ${job.groupName ?? ''}`
-  const allowed = repository.visibility === 'public' ? inGroup.filter(({ allowsPublic }) => allowsPublic) : inGroup
-  if (allowed.length === 0) {
-    const groups = [...new Set(inGroup.map(({ groupName }) => groupName))].join(', ')
-    return `${count(inGroup.length)}, but the runner group ${groups} does not allow public repositories`
+  const line = job.lineId === null ? undefined : await lineById(db, job.lineId)
+  if (!line) return 'about to be put in line'
+  const servers = new Map<number | null, Server['group']>()
+  for (const { groupId } of matching) {
+    if (!servers.has(groupId))
+      servers.set(groupId, groupId === null ? undefined : ((await groupPolicy(db, groupId)) ?? closedGroup(groupId)))
   }
-  return stateText(allowed, now(), times)
+  const refused = new Map<Refusal, Candidate[]>()
+  const allowed: Candidate[] = []
+  for (const runner of matching) {
+    const why = refusal({ scope: runner.scope, labels: new Set(line.labels), group: servers.get(runner.groupId) }, line)
+    if (why === undefined) allowed.push(runner)
+    else refused.set(why, [...(refused.get(why) ?? []), runner])
+  }
+  return allowed.length > 0 ? stateText(allowed, now(), times) : refusedText(refused, line)
+}
+
+/** The nearest miss says most: the rule asked last that a runner failed. */
+function refusedText(refused: Map<Refusal, Candidate[]>, line: Line): string {
+  const groups = (runners: Candidate[]) => {
+    const names = [...new Set(runners.map(({ groupName }) => groupName))]
+    return `${names.length === 1 ? 'the runner group' : 'the runner groups'} ${names.join(', ')} ${names.length === 1 ? 'does' : 'do'}`
+  }
+  const byWorkflow = refused.get('workflow')
+  if (byWorkflow) return `${count(byWorkflow.length)}, but ${groups(byWorkflow)} not run the workflow ${line.workflow}`
+  const byRepository = refused.get('repository')
+  if (byRepository) return `${count(byRepository.length)}, but ${groups(byRepository)} not serve this repository`
+  const byPublic = refused.get('public')
+  if (byPublic) return `${count(byPublic.length)}, but ${groups(byPublic)} not allow public repositories`
+  return `no runner with these labels is in the group ${line.groupName ?? ''}`
 }
 
 function nobodyText(labels: string[], somewhere: Set<string>, any: boolean): string {

@@ -107,6 +107,7 @@ async function decide(
         isPublic: repository.visibility === 'public',
         groupName: group === undefined ? null : plainGroup(group),
         labels: labelSet(labels),
+        workflow: `${plan.path}@${run.ref}`,
         runnerLabels: labels,
         name: decision.name,
         continueOnError: decision.continueOnError,
