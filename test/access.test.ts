@@ -116,6 +116,8 @@ function fill(url: string, name: RepositoryName): string {
     runner_id: '999999',
     runner_group_id: '1',
     target_id: '999999',
+    target: '999999',
+    rule_id: '999999',
     run_id: name === 'rocket' ? String(runId) : '999999',
     job_id: name === 'rocket' ? String(jobId) : '999999',
     check_run_id: name === 'rocket' ? String(jobId) : '999999',

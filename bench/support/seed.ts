@@ -192,6 +192,8 @@ export async function seedQueue(
         labels: JSON.stringify(labels),
         rarestLabel: labels.at(-1) ?? '',
         headQueuedAt: now + begin + offset,
+        headTurn: begin + offset + 1,
+        lastTurn: begin + offset + 1,
       }))
       lines.push(...(await tx.insertInto('line').values(rows).returning('id').execute()).map(({ id }) => id))
     }
@@ -213,6 +215,7 @@ export async function seedQueue(
           labels: JSON.stringify(place?.labels),
           groupName: null,
           queuedAt: now + index,
+          turn: index + 1,
           assignmentId: null,
           runnerId: null,
           runnerName: null,

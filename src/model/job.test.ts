@@ -11,6 +11,8 @@ const line: Line = {
   groupName: null,
   labels: ['linux', 'self-hosted'],
   workflow: '.github/workflows/ci.yml@refs/heads/main',
+  rank: 0,
+  limitId: null,
 }
 const group: GroupPolicy = {
   id: 1,

@@ -1,4 +1,6 @@
+import type { FallbackStep } from './queue-rule.ts'
 import { DEFAULT_GROUP_NAME, isPinned, namesRef, type GroupPolicy, type SelectedWorkflow } from './runner-group.ts'
+
 /** What a job message, a list and a queue need to know of a job. */
 export interface Job {
   id: number
@@ -33,6 +35,18 @@ export interface Job {
   createdAt: number
   startedAt: number | null
   completedAt: number | null
+  /** Its place among those that wait for the same label with the same rank; grows along its line. */
+  turn: number
+  /** The queue rule that limits how many of its jobs run at once. */
+  limitId: number | null
+  /** It fails when it still waits then, by the rule of that name. */
+  waitUntil: number | null
+  waitRule: string | null
+  /** When it asks for the labels of the first of `fallback` instead. */
+  fallbackAt: number | null
+  fallback: FallbackStep[]
+  /** Who moved it by hand: rules leave it where it is. */
+  steeredBy: number | null
 }
 
 export type Conclusion = 'success' | 'failure' | 'cancelled' | 'skipped' | 'timed_out'
@@ -146,6 +160,9 @@ export interface Line {
   labels: string[]
   /** `path@ref`; a group may be for some workflows only. */
   workflow: string
+  /** Lower goes first. */
+  rank: number
+  limitId: number | null
 }
 
 /** The form that labels are compared in: lower case, sorted, each once. */

@@ -37,6 +37,8 @@ export interface Runner {
   polledAt: number | null
   /** Has an assignment that is not finished: never sent a second job. */
   busy: boolean
+  /** Why it, or its group, is given no jobs; null when it is. */
+  pausedFor: string | null
 }
 
 /** Online while a session is open and was heard of lately. Derived, so that it cannot be stale on another node. */

@@ -4,6 +4,7 @@ import * as firstSchema from './migrations/0001-first-schema.ts'
 import * as cancelTimeouts from './migrations/0004-cancel-timeouts.ts'
 import * as ownersOfLines from './migrations/0003-owners-of-lines.ts'
 import * as runnerGroups from './migrations/0005-runner-groups.ts'
+import * as queueSteering from './migrations/0008-queue-steering.ts'
 import * as smallObjects from './migrations/0002-small-objects.ts'
 import { isPostgres, type Db } from './open.ts'
 
@@ -22,6 +23,8 @@ const migrations: Migration[] = [
   { name: '0004-cancel-timeouts', breaking: false, up: cancelTimeouts.up },
   // An older node would give jobs to runners whose group does not allow it.
   { name: '0005-runner-groups', breaking: true, up: runnerGroups.up },
+  // An older node would order lines by another column than those that it fills.
+  { name: '0008-queue-steering', breaking: true, up: queueSteering.up },
 ]
 
 /** Any fixed number: nodes that start together wait for each other on it. */

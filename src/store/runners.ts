@@ -16,6 +16,8 @@ type RunnerRow = Omit<Selectable<Schema['runner']>, 'nameKey'> & {
   sessionId: string | null
   polledAt: number | null
   busyAssignment: number | null
+  runnerPaused?: string | null
+  groupPaused?: string | null
 }
 
 function decodeRunner(row: RunnerRow): Runner {
@@ -41,6 +43,7 @@ function decodeRunner(row: RunnerRow): Runner {
     sessionId: row.sessionId,
     polledAt: row.polledAt,
     busy: row.busyAssignment !== null,
+    pausedFor: row.runnerPaused ?? row.groupPaused ?? null,
   }
 }
 
@@ -79,7 +82,17 @@ function runnersWith(db: Db) {
     ])
 }
 
-const rowsById = prepared((db, { id }: { id: number }) => runnersWith(db).where('runner.id', '=', id).where('runner.deletedAt', 'is', null))
+/** Lists do without the pauses, and say that there is none. */
+const rowsById = prepared((db, { id }: { id: number }) =>
+  runnersWith(db)
+    .leftJoin('pause as ownPause', (join) => join.onRef('ownPause.targetId', '=', 'runner.id').on('ownPause.kind', '=', sql.lit('runner')))
+    .leftJoin('pause as groupPause', (join) =>
+      join.onRef('groupPause.targetId', '=', 'runner.groupId').on('groupPause.kind', '=', sql.lit('group')),
+    )
+    .select(['ownPause.reason as runnerPaused', 'groupPause.reason as groupPaused'])
+    .where('runner.id', '=', id)
+    .where('runner.deletedAt', 'is', null),
+)
 
 export async function runnerById(db: Db, id: number): Promise<Runner | undefined> {
   const [row] = await rowsById(db, { id })

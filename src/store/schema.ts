@@ -206,6 +206,36 @@ export interface Schema {
     createdAt: number
     startedAt: number | null
     completedAt: number | null
+    turn: Generated<number>
+    limitId: number | null
+    waitUntil: number | null
+    waitRule: string | null
+    fallbackAt: number | null
+    fallback: string | null
+    steeredBy: number | null
+  }
+  queueRule: {
+    id: Generated<number>
+    ownerKind: 'organization' | 'repository'
+    ownerId: number
+    position: number
+    name: string
+    match: string
+    effect: string
+    createdAt: number
+    updatedAt: number
+  }
+  queueReview: { ownerKind: 'organization' | 'repository'; ownerId: number; afterJobId: number; version: number }
+  pause: {
+    kind: 'runner' | 'group' | 'label'
+    targetId: number
+    labelKey: string
+    scopeKind: 'enterprise' | 'organization' | 'repository'
+    scopeId: number
+    reason: string
+    isDrain: number
+    userId: number | null
+    createdAt: number
   }
   line: {
     id: Generated<number>
@@ -220,6 +250,14 @@ export interface Schema {
     /** `path@ref` of the workflow; empty for what was queued before groups could ask. */
     workflow: Generated<string>
     headQueuedAt: number | null
+    /** Lower goes first: minus the priority. */
+    rank: Generated<number>
+    /** Turns share a lane (a label and a rank) fairly between repositories, see `jobEnqueue`. */
+    headTurn: number | null
+    lastTurn: Generated<number>
+    servedTurn: number | null
+    /** The rule that limits how many of the line's jobs run at once. */
+    limitId: number | null
   }
   assignment: {
     id: Generated<number>

@@ -1,15 +1,17 @@
 import { randomUUID } from 'node:crypto'
 import { AppError } from '../../model/errors.ts'
 import { jobGuid, planGuid } from '../../model/identifiers.ts'
-import type { Assignment, Server } from '../../model/job.ts'
-import { closedGroup } from '../../model/runner-group.ts'
+import type { Assignment, Line, Server } from '../../model/job.ts'
+import { closedGroup, type GroupPolicy } from '../../model/runner-group.ts'
 import type { Runner } from '../../model/runner.ts'
 import { assignmentInsert, assignmentOfRunner, assignmentUpdate, jobById, jobClaim, jobUpdate } from '../../store/jobs.ts'
+import { pausesFor } from '../../store/pauses.ts'
 import { groupIsCurrent, groupPolicy } from '../../store/runner-groups.ts'
 import { runnerById } from '../../store/runners.ts'
 import type { Deps } from '../deps.ts'
 import { RunnerGone } from '../runners/runner-tokens.ts'
 import { heardOf } from '../runners/sessions.ts'
+import { holdsLine, isFull } from '../queue/holds.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import { endWithoutReport, returnToLine } from './end-job.ts'
 import { jobEvent } from './job-event.ts'
@@ -59,7 +61,7 @@ export async function waitForJob(deps: WaitDeps, runner: Runner, poll: Poll, abo
       if (abort.aborted) return { kind: 'nothing' }
       // Listening begins before the look: what is queued between the two wakes the sleep at once.
       const server: Server = await serverOf(deps, current)
-      const isFree = poll.status === 'Online' && !current.busy
+      const isFree = poll.status === 'Online' && !current.busy && current.pausedFor === null
       const waiting = isFree
         ? deps.dispatcher.wait(
             server,
@@ -130,7 +132,7 @@ async function look(deps: WaitDeps, runner: Runner, server: Server, poll: Poll):
     const answer = await lookAtAssignment(deps, unfinished, poll)
     if (answer !== 'over') return answer
   }
-  if (poll.status === 'Busy') return { kind: 'nothing' }
+  if (poll.status === 'Busy' || runner.pausedFor !== null) return { kind: 'nothing' }
   return claim(deps, runner, server, poll)
 }
 
@@ -178,7 +180,7 @@ async function claim(deps: WaitDeps, runner: Runner, server: Server, poll: Poll)
   const claimed = await db
     .transaction()
     .execute(async (tx) => {
-      const taken = await jobClaim(tx, server, () => (group ? groupIsCurrent(tx, runner.id, group) : Promise.resolve(true)))
+      const taken = await jobClaim(tx, server, () => holdsOf(tx, runner, group))
       if (!taken || taken === 'stale') return taken
       const { job, isMore } = taken
       const assignment = await assignmentInsert(tx, {
@@ -216,6 +218,18 @@ async function claim(deps: WaitDeps, runner: Runner, server: Server, poll: Poll)
 }
 
 class DoublePoll extends Error {}
+
+/** What keeps a runner from lines that its group would let it serve; asked in the claim, so that a pause or limit binds at once. */
+async function holdsOf(
+  tx: Deps['db'],
+  runner: Runner,
+  group: GroupPolicy | undefined,
+): Promise<'stale' | ((line: Line) => Promise<boolean>)> {
+  if (group && !(await groupIsCurrent(tx, runner.id, group))) return 'stale'
+  const pauses = await pausesFor(tx, { runnerId: runner.id, groupId: runner.groupId })
+  if (pauses.some(({ kind }) => kind !== 'label')) return 'stale'
+  return async (line) => pauses.some((pause) => holdsLine(pause, line)) || (line.limitId !== null && (await isFull(tx, line.limitId)))
+}
 
 function serverOf({ db, dispatcher }: WaitDeps, runner: Runner): Promise<Server> {
   const { scope, groupId, groupVersion } = runner

@@ -5,10 +5,14 @@ import { closedGroup } from '../../model/runner-group.ts'
 import { isOnline } from '../../model/runner.ts'
 import type { Times } from '../../model/times.ts'
 import { enterpriseGet } from '../../store/accounts.ts'
+import type { QueueRule } from '../../model/queue-rule.ts'
 import { lineById } from '../../store/jobs.ts'
+import { pausesAmong, type Pause } from '../../store/pauses.ts'
+import { ruleById } from '../../store/queue-rules.ts'
 import { groupPolicy } from '../../store/runner-groups.ts'
 import { candidatesFor, type Candidate } from '../../store/runners.ts'
 import type { Deps } from '../deps.ts'
+import { holdsLine, isFull } from '../queue/holds.ts'
 
 /** Beyond this many the numbers no longer help. */
 const COUNTED_AT_MOST = 1000
@@ -32,7 +36,7 @@ export async function waitingReason(
   if (job.status === 'assigned')
     return { reason: `given to runner ${job.runnerName ?? ''}, which is about to start it`, since: job.queuedAt ?? job.createdAt }
   if (job.status !== 'queued') return undefined
-  return { reason: await queuedText(deps, repository, job), since: job.queuedAt ?? job.createdAt }
+  return { reason: (await queuedState(deps, repository, job)).reason, since: job.queuedAt ?? job.createdAt }
 }
 
 function needsText(open: string[]): string {
@@ -40,7 +44,13 @@ function needsText(open: string[]): string {
   return `waits for ${open.length === 1 ? 'job' : 'jobs'} ${open.join(', ')}`
 }
 
-async function queuedText({ db, now, times }: Pick<Deps, 'db' | 'now' | 'times'>, repository: Repository, job: Job): Promise<string> {
+/** Why a queued job waits, and how many of the runners that it may have are online and idle. */
+export async function queuedState(
+  { db, now, times }: Pick<Deps, 'db' | 'now' | 'times'>,
+  repository: Repository,
+  job: Job,
+): Promise<{ reason: string; online: number; idle: number }> {
+  const none = (reason: string) => ({ reason, online: 0, idle: 0 })
   const enterprise = await enterpriseGet(db)
   const scopes: ScopeRef[] = [
     { kind: 'repository', id: repository.id },
@@ -49,10 +59,10 @@ async function queuedText({ db, now, times }: Pick<Deps, 'db' | 'now' | 'times'>
   ]
   const labels = labelSet(job.labels)
   const { matching, labelsSomewhere, any } = await candidatesFor(db, scopes, labels, COUNTED_AT_MOST)
-  if (matching.length === 0) return nobodyText(labels, labelsSomewhere, any)
+  if (matching.length === 0) return none(nobodyText(labels, labelsSomewhere, any))
 
   const line = job.lineId === null ? undefined : await lineById(db, job.lineId)
-  if (!line) return 'about to be put in line'
+  if (!line) return none('about to be put in line')
   const servers = new Map<number | null, Server['group']>()
   for (const { groupId } of matching) {
     if (!servers.has(groupId))
@@ -65,7 +75,28 @@ async function queuedText({ db, now, times }: Pick<Deps, 'db' | 'now' | 'times'>
     if (why === undefined) allowed.push(runner)
     else refused.set(why, [...(refused.get(why) ?? []), runner])
   }
-  return allowed.length > 0 ? stateText(allowed, now(), times) : refusedText(refused, line)
+  if (allowed.length === 0) return none(refusedText(refused, line))
+  const groupIds = [...servers.keys()].filter((id) => id !== null)
+  const pauses = await pausesAmong(db, { runnerIds: allowed.map(({ id }) => id), groupIds })
+  const label = pauses.find((pause) => holdsLine(pause, line))
+  if (label) return none(`the label ${label.labelKey} is paused: ${label.reason}`)
+  if (line.limitId !== null && (await isFull(db, line.limitId))) return none(limitText(await ruleById(db, line.limitId)))
+  const pauseOf = ({ id, groupId }: Candidate) =>
+    pauses.find(({ kind, targetId }) => (kind === 'runner' && targetId === id) || (kind === 'group' && targetId === groupId))
+  const free = allowed.filter((runner) => !pauseOf(runner))
+  if (free.length === 0) return none(pausedText(allowed.length, pauseOf(allowed[0] as Candidate)))
+  const online = free.filter((runner) => isOnline(runner, now(), times))
+  return { reason: stateText(free, now(), times), online: online.length, idle: online.filter(({ busy }) => !busy).length }
+}
+
+function limitText(rule: QueueRule | undefined): string {
+  const most = rule?.effect.mostAtOnce ?? 0
+  return `${most} ${most === 1 ? 'job runs' : 'jobs run'}, and the queue rule ${rule?.name ?? ''} allows no more at once`
+}
+
+function pausedText(total: number, pause: Pause | undefined): string {
+  const of = pause?.kind === 'group' ? 'its group is paused' : 'paused'
+  return total === 1 ? `1 runner matches, ${of}: ${pause?.reason ?? ''}` : `${count(total)}, ${all(total)} paused: ${pause?.reason ?? ''}`
 }
 
 /** The nearest miss says most: the rule asked last that a runner failed. */

@@ -4,6 +4,7 @@ import { useAnyJson } from '../../http/body.ts'
 import type { App } from '../../http/server.ts'
 import { useSignIn } from '../../http/sign-in.ts'
 import { useConsoleErrors } from './errors.ts'
+import { queueRoutes } from './queue.ts'
 import { packageRoutes } from './runner-packages.ts'
 import { runRoutes } from './runs.ts'
 import { tokenRoutes } from './tokens.ts'
@@ -21,4 +22,5 @@ export function consoleRoom(app: App, deps: Deps): void {
   tokenRoutes(app, deps)
   packageRoutes(app, deps)
   runRoutes(app, deps)
+  queueRoutes(app, deps)
 }
