@@ -17,6 +17,7 @@ import { KeyPool } from './core/runners/key-pool.ts'
 import { openEvaluator } from './core/runs/evaluator.ts'
 import type { Access } from './http/access.ts'
 import type { AddressBook } from './http/addresses.ts'
+import { collectRoutes, judgeAnswers, type JudgeAnswer, type ServedRoute } from './http/served-route.ts'
 import { useContentHost } from './http/content-host.ts'
 import { requestLog } from './http/request-log.ts'
 import { createServer, type App, type HttpServer } from './http/server.ts'
@@ -30,6 +31,7 @@ import { organizationRoutes } from './protocols/github-rest/organizations.ts'
 import { RateLimits } from './protocols/github-rest/rate-limits.ts'
 import { repositoryRoutes } from './protocols/github-rest/repositories.ts'
 import { useGitHubRest, type RestDeps } from './protocols/github-rest/room.ts'
+import { openApiRoutes, ownOpenApiRoutes } from './protocols/github-rest/openapi.ts'
 import { runnerGroupRoutes } from './protocols/github-rest/runner-groups.ts'
 import { runnerLabelRoutes } from './protocols/github-rest/runner-labels.ts'
 import { runnerPolicyRoutes } from './protocols/github-rest/runner-policy.ts'
@@ -54,6 +56,8 @@ export interface AppOptions {
   now?: () => number
   /** Tests: check answers against their schemas. */
   strictAnswers?: boolean
+  /** Tests: what is wrong with an answer of this operation of GitHub's, if anything. */
+  judgeAnswer?: JudgeAnswer
   /** Tests run background tasks by hand. */
   background?: boolean
   /** Keys made ahead for just-in-time runners; tests keep none. */
@@ -70,13 +74,6 @@ export interface RunningApp extends AsyncDisposable {
   addresses: string[]
   /** What is served, as each route declares it. */
   routes: ServedRoute[]
-}
-
-export interface ServedRoute {
-  method: string
-  url: string
-  access: Access | undefined
-  operationId: string | undefined
 }
 
 const SHUTDOWN_MS = 10_000
@@ -136,7 +133,8 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const { app } = http
     useContentHost(app, book)
     const routes = collectRoutes(app)
-    registerRooms(app, deps)
+    if (options.judgeAnswer) judgeAnswers(app, options.judgeAnswer)
+    registerRooms(app, deps, routes)
     const servers = await listen(http, config.listen, options.inherited ?? [])
     const addresses = servers.map((server) => describe(server, ports))
     reloadTls(stack, config, servers)
@@ -159,18 +157,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
   }
 }
 
-function collectRoutes(app: App): ServedRoute[] {
-  const routes: ServedRoute[] = []
-  app.addHook('onRoute', ({ method, url, config, schema }) => {
-    for (const each of [method].flat()) {
-      // Fastify adds HEAD to each GET.
-      if (each !== 'HEAD') routes.push({ method: each, url, access: config?.access, operationId: schema?.operationId })
-    }
-  })
-  return routes
-}
-
-function registerRooms(app: App, deps: RestDeps): void {
+function registerRooms(app: App, deps: RestDeps, routes: readonly ServedRoute[]): void {
   const metrics = new Metrics(deps)
   app.addHook('onResponse', (request, reply, done) => {
     const { elapsedTime, statusCode } = reply
@@ -208,12 +195,16 @@ function registerRooms(app: App, deps: RestDeps): void {
     repositoryRoutes(scope, deps)
     adminRoutes(scope, deps)
     graphqlRoutes(scope, deps)
+    openApiRoutes(scope, deps, routes)
   }, '/api/v3')
   room((scope) => {
     useGitHubRest(scope, deps)
     graphqlRoutes(scope, deps)
   }, '/api')
-  room((scope) => consoleRoom(scope, deps), '/api/fleetfoot')
+  room((scope) => {
+    consoleRoom(scope, deps)
+    ownOpenApiRoutes(scope, deps, routes)
+  }, '/api/fleetfoot')
 }
 
 async function openSignals(config: Config): Promise<Signals> {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { knownScopes, hasScope, reaches, repositoryScopes, type Need, type RepositoryRole } from '../src/model/access.ts'
-import type { ServedRoute } from '../src/app.ts'
+import type { ServedRoute } from '../src/http/served-route.ts'
 import { queueRun, oneJob } from './support/queue.ts'
 import { readRestTable } from './support/rest-table.ts'
 import { startServer, type TestServer } from './support/start-server.ts'

@@ -16,6 +16,7 @@ import { runnerGroupEnsureDefault } from '../../src/store/runner-groups.ts'
 import { tokenInsert } from '../../src/store/tokens.ts'
 import { makeGitClient, type GitClient } from './git-client.ts'
 import { makeTestDatabase } from './database.ts'
+import { judgeByDescription } from './github-description.ts'
 
 export type Caller = (method: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<Response>
 
@@ -87,6 +88,7 @@ export async function startServer(options: StartOptions = {}): Promise<TestServe
   const running = await startApp(config, {
     logger: options.logger ?? pino({ level: options.logLevel ?? process.env['TEST_LOG'] ?? 'silent' }),
     strictAnswers: options.strictAnswers ?? true,
+    judgeAnswer: judgeByDescription,
     background: options.background ?? false,
     keyPoolSize: options.keyPoolSize ?? 0,
     ...(options.now && { now: options.now }),
