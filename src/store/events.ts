@@ -20,13 +20,21 @@ export async function eventInsert(db: Db, { at, actor, kind, subject, repository
   await insert(db, {
     at,
     actorKind: actor.kind,
-    actorId: actor.kind === 'user' ? actor.userId : actor.kind === 'job' ? actor.jobId : null,
+    actorId: idOf(actor),
     kind,
     subjectKind: subject.kind,
     subjectId: subject.id,
     repositoryId: repositoryId ?? null,
     payload: payload === undefined ? '{}' : JSON.stringify(payload),
   })
+}
+
+/** What `actorId` names is told by `actorKind`. */
+function idOf(actor: Actor): number | null {
+  if (actor.kind === 'user') return actor.userId
+  if (actor.kind === 'job') return actor.jobId
+  if (actor.kind === 'installation') return actor.installationId
+  return actor.kind === 'app' ? actor.appId : null
 }
 
 const insert = prepared((db, event: Insertable<Schema['event']>) =>

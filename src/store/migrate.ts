@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { MigrationTools } from './migrations/columns.ts'
 import * as firstSchema from './migrations/0001-first-schema.ts'
+import * as apps from './migrations/0007-apps.ts'
 import * as cancelTimeouts from './migrations/0004-cancel-timeouts.ts'
 import * as ownersOfLines from './migrations/0003-owners-of-lines.ts'
 import * as smallObjects from './migrations/0002-small-objects.ts'
@@ -19,6 +20,7 @@ const migrations: Migration[] = [
   { name: '0002-small-objects', breaking: true, up: smallObjects.up },
   { name: '0003-owners-of-lines', breaking: true, up: ownersOfLines.up },
   { name: '0004-cancel-timeouts', breaking: false, up: cancelTimeouts.up },
+  { name: '0007-apps', breaking: true, up: apps.up },
 ]
 
 /** Any fixed number: nodes that start together wait for each other on it. */

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
 import { generateJitConfig } from '../../core/runners/jit-config.ts'
-import { createRegistrationToken } from '../../core/runners/registration-tokens.ts'
+import { createRegistrationToken, runnerNeeds, runnerReadNeeds } from '../../core/runners/registration-tokens.ts'
 import { listApplications } from '../../core/runners/runner-packages.ts'
 import { deleteRunner, getRunner, listRunnerGroups, listRunners, updateRunnerGroup, type GroupView } from '../../core/runners/runners.ts'
 import type { RunnerScope, RunnerScopeRef } from '../../core/access/authorize.ts'
@@ -9,7 +9,7 @@ import { baseOf, contentBaseOf } from '../../http/addresses.ts'
 import { linkPages, PageQuery, pageOf } from '../../http/paging.ts'
 import type { App } from '../../http/server.ts'
 import '../../http/access.ts'
-import { needs, orRegistration, type Need } from '../../model/access.ts'
+import { orRegistration, type Need } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import { isOnline, type Runner } from '../../model/runner.ts'
 import { encodeJitConfig } from './jit-config.ts'
@@ -66,11 +66,11 @@ const RunnerParams = Type.Object({ runner_id: Type.String() })
 
 /** The three scopes, with the numeric aliases that `Link` headers name, and the operations' names there. */
 const SCOPES = [
-  { path: '/enterprises/:enterprise', scope: 'enterprise', need: needs.enterpriseRunners },
-  { path: '/orgs/:org', scope: 'organization', need: needs.organizationRunners },
-  { path: '/organizations/:organization_id', scope: 'organization', need: needs.organizationRunners },
-  { path: '/repos/:owner/:repo', scope: 'repository', need: needs.repositoryRunners },
-  { path: '/repositories/:repository_id', scope: 'repository', need: needs.repositoryRunners },
+  { path: '/enterprises/:enterprise', scope: 'enterprise' },
+  { path: '/orgs/:org', scope: 'organization' },
+  { path: '/organizations/:organization_id', scope: 'organization' },
+  { path: '/repos/:owner/:repo', scope: 'repository' },
+  { path: '/repositories/:repository_id', scope: 'repository' },
 ] as const
 
 const OPERATIONS = {
@@ -90,9 +90,11 @@ export function runnerRoutes(app: App, deps: RestDeps): void {
   for (const at of SCOPES) scopeRoutes(app, deps, at)
 }
 
-function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: string; scope: RunnerScope['kind']; need: Need }): void {
+function scopeRoutes(app: App, deps: RestDeps, { path, scope }: { path: string; scope: RunnerScope['kind'] }): void {
+  const read = runnerReadNeeds[scope]
+  const write = runnerNeeds[scope]
   const operation = OPERATIONS[scope]
-  const route = (verb: string, access: Need = need) => ({
+  const route = (verb: string, access: Need) => ({
     access: { by: 'actor' as const, need: access },
     docs: `actions/self-hosted-runners#${verb}-for-${WORDS[scope]}`,
   })
@@ -101,7 +103,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
   app.get(
     runners,
     {
-      config: route('list-self-hosted-runners', orRegistration(need, 'register')),
+      config: route('list-self-hosted-runners', orRegistration(read, 'register')),
       schema: { operationId: operation('list-self-hosted-runners'), querystring: ListQuery, response: { 200: RunnersBody } },
     },
     async (request, reply) => {
@@ -117,7 +119,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
   app.get(
     `${runners}/downloads`,
     {
-      config: route('list-runner-applications'),
+      config: route('list-runner-applications', read),
       schema: { operationId: operation('list-runner-applications'), response: { 200: ApplicationsBody } },
     },
     async (request) => {
@@ -139,7 +141,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
     app.post(
       `${runners}/${segment}`,
       {
-        config: route(`create-a-${segment}`),
+        config: route(`create-a-${segment}`, write),
         schema: { operationId: operation(`create-${segment}`), response: { 201: TokenBody } },
       },
       async (request, reply) => {
@@ -153,7 +155,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
   app.post(
     `${runners}/generate-jitconfig`,
     {
-      config: route('create-configuration-for-a-just-in-time-runner'),
+      config: route('create-configuration-for-a-just-in-time-runner', write),
       schema: {
         operationId: `actions/generate-runner-jitconfig-${operation('x').split('/x-')[1] ?? ''}`,
         body: JitRequest,
@@ -179,7 +181,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
   app.get(
     `${runners}/:runner_id`,
     {
-      config: route('get-a-self-hosted-runner'),
+      config: route('get-a-self-hosted-runner', read),
       schema: { operationId: operation('get-self-hosted-runner'), params: RunnerParams, response: { 200: RunnerBody } },
     },
     async (request) => {
@@ -191,7 +193,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
   app.delete(
     `${runners}/:runner_id`,
     {
-      config: route('delete-a-self-hosted-runner', orRegistration(need, 'remove')),
+      config: route('delete-a-self-hosted-runner', orRegistration(write, 'remove')),
       schema: { operationId: DELETES[scope], params: RunnerParams },
     },
     async (request, reply) => {
@@ -205,7 +207,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
     app.get(
       `${path}/actions/${segment}`,
       {
-        config: route('list-self-hosted-runner-groups', orRegistration(need, 'register')),
+        config: route('list-self-hosted-runner-groups', orRegistration(read, 'register')),
         schema: { operationId: operation('list-self-hosted-runner-groups') },
       },
       async (request) => {
@@ -220,7 +222,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
     app.get(
       `${path}/actions/${segment}/:runner_group_id`,
       {
-        config: route('get-a-self-hosted-runner-group', orRegistration(need, 'register')),
+        config: route('get-a-self-hosted-runner-group', orRegistration(read, 'register')),
         schema: { operationId: operation('get-self-hosted-runner-group'), params: Type.Object({ runner_group_id: Type.String() }) },
       },
       async (request) => {
@@ -234,7 +236,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
     app.patch(
       `${path}/actions/${segment}/:runner_group_id`,
       {
-        config: route('update-a-self-hosted-runner-group'),
+        config: route('update-a-self-hosted-runner-group', write),
         schema: {
           operationId: operation('update-self-hosted-runner-group'),
           params: Type.Object({ runner_group_id: Type.String() }),
