@@ -350,3 +350,44 @@ test('Apps are made by site administrators, with what there is', async () => {
   expect((await server.admin('POST', '/admin/users/x%5Bbot%5D/authorizations', { scopes: ['repo'] })).status).toBe(404)
   expect((await make({ name: 'y', owner: 'x[bot]' })).status).toBe(404)
 })
+
+const WORKFLOW = 'on: [push, workflow_dispatch]\njobs:\n  a:\n    runs-on: self-hosted\n    steps:\n      - run: echo hi\n'
+const CI = '.github/workflows/ci.yml'
+
+test('an App pushes and starts workflows as its bot, as far as contents, workflows and actions let it', async () => {
+  await using server = await startServer()
+  await server.organization('acme')
+  const rocket = await server.repository('acme', 'rocket')
+  const site = await server.repository('acme', 'site')
+  const app = await makeApp(server, { contents: 'write', workflows: 'write', actions: 'write' })
+  const id = await installApp(server, app, 'acme', ['rocket'])
+  const token = (permissions: Record<string, string>) => installationToken(server, app, id, { permissions })
+  const writing = await token({ contents: 'write' })
+  const whole = await installationToken(server, app, id)
+
+  await server.push(writing, rocket, { 'README.md': 'by the bot' })
+  await expect(server.push(writing, rocket, { [CI]: WORKFLOW })).rejects.toThrow(
+    `refusing to allow a GitHub App to create or update workflow \`${CI}\` without \`workflows\` permission`,
+  )
+  await expect(server.push(await token({ contents: 'read' }), rocket, { a: '1' })).rejects.toThrow('fleet[bot] may read this repository')
+  await expect(server.push(await token({ actions: 'write' }), rocket, { a: '1' })).rejects.toThrow('403')
+  await expect(server.push(whole, site, { a: '1' })).rejects.toThrow('Repository not found')
+  await server.push(whole, rocket, { [CI]: WORKFLOW })
+
+  const call = server.call(whole)
+  await fits(
+    'actions/create-workflow-dispatch',
+    204,
+    call('POST', '/repos/acme/rocket/actions/workflows/ci.yml/dispatches', { ref: 'main' }),
+  )
+  const { workflow_runs: runs } = await fits('actions/list-workflow-runs-for-repo', 200, call('GET', '/repos/acme/rocket/actions/runs'))
+  const bot = { login: 'fleet[bot]', type: 'Bot' }
+  expect(runs).toMatchObject([
+    { event: 'workflow_dispatch', actor: bot },
+    { event: 'push', actor: bot },
+  ])
+  const cancelled = await call('POST', `/repos/acme/rocket/actions/runs/${runs[0].id}/cancel`)
+  expect(cancelled.status).toBe(202)
+  const events = await server.deps.db.selectFrom('event').selectAll().where('kind', '=', 'run.cancelling').execute()
+  expect(events).toMatchObject([{ actorKind: 'installation', actorId: id }])
+})
