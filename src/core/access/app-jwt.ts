@@ -48,7 +48,7 @@ function checkTimes({ exp, iat }: Record<string, unknown>, now: number): void {
     throw refused("'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires")
   }
   if (exp > now + LONGEST_S + DRIFT_S) throw refused("'Expiration time' claim ('exp') is too far in the future")
-  if (typeof iat !== 'number' || iat > now + DRIFT_S) {
+  if (typeof iat !== 'number' || !Number.isInteger(iat) || iat > now + DRIFT_S) {
     throw refused("'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued")
   }
 }
