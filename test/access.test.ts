@@ -1,7 +1,16 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { knownScopes, hasScope, reaches, repositoryScopes, type Need, type RepositoryRole } from '../src/model/access.ts'
+import {
+  knownScopes,
+  hasScope,
+  reaches,
+  repositoryScopes,
+  type Actor,
+  type Need,
+  type RepositoryRole,
+  type UserActor,
+} from '../src/model/access.ts'
 import type { ServedRoute } from '../src/app.ts'
-import { grants, type PermissionNeed, type Permissions } from '../src/model/permissions.ts'
+import { acceptedPermissions, grants, type PermissionNeed, type Permissions } from '../src/model/permissions.ts'
 import { appJwt, asApp, installApp, installationToken, makeApp, type TestApp } from './support/apps.ts'
 import { queueRun, oneJob } from './support/queue.ts'
 import { readRestTable } from './support/rest-table.ts'
@@ -368,7 +377,23 @@ test('permissions are those of the reference, and every operation of ours is in 
   expect(wrong).toEqual([])
 })
 
-describe('Apps and fine-grained tokens', () => {
+/** Where each kind of actor and of a user's token is walked through every route: a new one does not compile without a line here. */
+const WALKED = {
+  anonymous: 'nobody, and somebody with a bad or expired token',
+  user: 'people',
+  job: 'machines',
+  app: 'Apps and fine-grained tokens',
+  installation: 'Apps and fine-grained tokens',
+  registration: 'machines',
+  system: 'has no credentials',
+  personal: 'people',
+  // The administrator's and impersonation tokens are personal ones with another origin.
+  admin: 'people',
+  impersonation: 'people',
+  fine_grained: 'Apps and fine-grained tokens',
+} satisfies Record<Actor['kind'] | UserActor['token']['kind'], string>
+
+describe(WALKED.installation, () => {
   test.each(GRANTED)('$name gets what the declarations say, everywhere', async (token) => {
     await loadIds()
     const wrong: string[] = []
@@ -385,6 +410,9 @@ describe('Apps and fine-grained tokens', () => {
         abort.abort()
         if (!fits(answer.status, verdict, route, need)) wrong.push(`${route.method} ${target}: ${answer.status}, expected ${verdict}`)
         if (answer.headers.has('x-oauth-scopes')) wrong.push(`${route.method} ${target}: tells scopes`)
+        const told = answer.headers.get('x-accepted-github-permissions')
+        const wanted = route.url.startsWith('/api/v3') ? (acceptedPermissions(need.permission) ?? null) : null
+        if (told !== wanted && !route.url.includes('/graphql')) wrong.push(`${route.method} ${target}: tells ${told}, not ${wanted}`)
       }
     }
     expect(wrong).toEqual([])

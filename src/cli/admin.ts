@@ -20,6 +20,8 @@ const USAGE = `usage: fleetfoot admin <command>
   tokens delete LOGIN ID
   repositories create OWNER/NAME [--public | --internal]
   apps create NAME --owner LOGIN [--permissions a=read,b=write] [--events a,b] [--url U] [--key-file FILE]
+  apps update SLUG [--permissions a=read,b=write] [--events a,b] [--url U]
+                                                installing it again gives what it asks for since
   apps list
   apps key SLUG [--key-file FILE]               one more key
   apps keys SLUG | apps delete-key SLUG ID
@@ -82,6 +84,7 @@ const VERBS: Record<string, Verb> = {
   'tokens delete': { run: deleteToken },
   'repositories create': { options: ['public', 'internal'], run: createRepository },
   'apps create': { options: ['owner', 'permissions', 'events', 'url', 'key-file'], run: createApp },
+  'apps update': { options: ['permissions', 'events', 'url'], run: updateApp },
   'apps list': { run: listApps },
   'apps delete': { run: deleteApp },
   'apps key': { options: ['key-file'], run: createKey },
@@ -258,6 +261,16 @@ async function createApp(client: ApiClient, given: string[], values: Values): Pr
   if (json) printJson(made)
   else console.error(`App ${made.slug} made: id ${made.id}, client id ${made.client_id}, client secret ${made.client_secret}`)
   await giveKey(made.pem, values)
+}
+
+async function updateApp(client: ApiClient, given: string[], { permissions, events, url, json }: Values): Promise<void> {
+  const [slug] = takeArguments(given, 'SLUG')
+  const made = await client.call<AppBody>('PATCH', appPath(slug), {
+    ...(permissions !== undefined && { permissions: permissionsOf(permissions) }),
+    ...(events !== undefined && { events: wordsOf(events) }),
+    ...(url !== undefined && { url }),
+  })
+  say(json, made, `App ${made.slug} asks for ${listOf(made.permissions)}: 'admin apps install' gives it`)
 }
 
 async function listApps(client: ApiClient, given: string[], { json }: Values): Promise<void> {

@@ -69,6 +69,28 @@ export async function appList(db: Db): Promise<App[]> {
   return (await db.selectFrom('app').selectAll().orderBy('id').execute()).map(decodeApp)
 }
 
+/** Changes what an App is and asks for; undefined when it is gone. */
+export async function appUpdate(
+  db: Db,
+  id: number,
+  change: Pick<App, 'description' | 'externalUrl' | 'hookUrl' | 'hookActive' | 'permissions' | 'events'>,
+  now: number,
+): Promise<App | undefined> {
+  const row = await db
+    .updateTable('app')
+    .set({
+      ...change,
+      hookActive: change.hookActive ? 1 : 0,
+      permissions: JSON.stringify(change.permissions),
+      events: JSON.stringify(change.events),
+      updatedAt: now,
+    })
+    .where('id', '=', id)
+    .returningAll()
+    .executeTakeFirst()
+  return row && decodeApp(row)
+}
+
 /** Marks an App as changed. Of two transactions that begin with this on one App, the second waits for the first. */
 export async function appTouch(db: Db, id: number, now: number): Promise<boolean> {
   const result = await db.updateTable('app').set({ updatedAt: now }).where('id', '=', id).executeTakeFirst()

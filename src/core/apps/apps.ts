@@ -17,6 +17,7 @@ import {
   appKeys,
   appList,
   appTouch,
+  appUpdate,
   installationList,
 } from '../../store/apps.ts'
 import { eventInsert } from '../../store/events.ts'
@@ -131,6 +132,38 @@ async function newKeyPair(): Promise<{ privateKey: string; kept: { publicKey: st
   })
   const der = createPublicKey(publicKey).export({ type: 'spki', format: 'der' })
   return { privateKey, kept: { publicKey, fingerprint: `SHA256:${createHash('sha256').update(der).digest('base64')}` } }
+}
+
+export type AppChange = Partial<Omit<AppRequest, 'name'>>
+
+/**
+ * Changes what an App is and asks for, for site administrators. Its installations keep what they were given: installing it again gives what
+ * it asks for since.
+ */
+export async function updateApp({ db, now }: WriteDeps, actor: Actor, slug: string, change: AppChange): Promise<AppView> {
+  requireSiteAdmin(actor, needs.siteAdmin)
+  const app = found(await appBySlug(db, slug))
+  const {
+    name: _name,
+    slug: _slug,
+    ...checked
+  } = checkApp({
+    name: app.name,
+    description: change.description === undefined ? app.description : change.description,
+    externalUrl: change.externalUrl ?? app.externalUrl,
+    hookUrl: change.hookUrl === undefined ? app.hookUrl : change.hookUrl,
+    hookActive: change.hookActive ?? app.hookActive,
+    permissions: change.permissions ?? app.permissions,
+    events: change.events ?? app.events,
+  })
+  const at = now()
+  const changed = await db.transaction().execute(async (tx) => {
+    const updated = found(await appUpdate(tx, app.id, checked, at))
+    const payload = { from: { permissions: app.permissions }, to: { permissions: updated.permissions } }
+    await eventInsert(tx, { at, actor, kind: 'app.updated', subject: { kind: 'app', id: app.id }, payload })
+    return updated
+  })
+  return viewOf(db, changed)
 }
 
 /** Every App, oldest first, for site administrators. */

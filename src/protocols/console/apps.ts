@@ -6,6 +6,7 @@ import {
   deleteAppKey,
   listAppKeys,
   listApps,
+  updateApp,
   type AppRequest,
   type AppView,
 } from '../../core/apps/apps.ts'
@@ -64,6 +65,14 @@ const NewAppRequest = Type.Object({
   events: Type.Optional(Events),
 })
 
+const AppChangeRequest = Type.Object({
+  description: OptionalText,
+  url: Type.Optional(Type.String({ maxLength: 2000 })),
+  hook_url: OptionalText,
+  permissions: Type.Optional(Permissions),
+  events: Type.Optional(Events),
+})
+
 /** The manifest that GitHub documents: https://docs.github.com/apps/sharing-github-apps/registering-a-github-app-from-a-manifest */
 const ManifestRequest = Type.Object({
   owner: Type.String({ maxLength: 200 }),
@@ -100,6 +109,14 @@ export function appRoutes(app: App, deps: Deps): void {
     const made = await createApp(deps, request.actor, input)
     return reply.code(201).send({ ...presentApp(made), client_secret: made.clientSecret, pem: made.privateKey })
   })
+  app.patch(
+    '/apps/:app_slug',
+    { config, schema: { params: AppParams, body: AppChangeRequest, response: { 200: AppBody } } },
+    async (request) => {
+      const { url, hook_url, ...rest } = request.body
+      return presentApp(await updateApp(deps, request.actor, request.params.app_slug, { ...rest, externalUrl: url, hookUrl: hook_url }))
+    },
+  )
   app.delete('/apps/:app_slug', { config, schema: { params: AppParams } }, async (request, reply) => {
     await deleteApp(deps, request.actor, request.params.app_slug)
     return reply.code(204).send()

@@ -283,8 +283,16 @@ test('what an installation was given counts when a token is used, not when it wa
 
   await installApp(server, app, 'acme', ['site'])
   expect([await status('rocket'), await status('site')]).toEqual([404, 200])
-  await server.deps.db.updateTable('installation').set({ permissions: '{"metadata":"read"}' }).where('id', '=', id).execute()
+
+  // An App that asks for less, or for more, gets it when it is installed again.
+  const change = (permissions: object) => server.admin('PATCH', `/api/fleetfoot/apps/${app.slug}`, { permissions })
+  expect(await (await change({ actions: 'read', contents: 'write' })).json()).toMatchObject({ permissions: { contents: 'write' } })
+  expect(await status('site')).toBe(200)
+  await installApp(server, app, 'acme')
   expect(await status('site')).toBe(403)
+  expect((await call('GET', '/repos/acme/site/contents/README.md')).status).toBe(403)
+  const later = server.call(await installationToken(server, app, id))
+  expect((await later('GET', '/repos/acme/site/contents/README.md')).status).toBe(404)
 })
 
 test('the code of a manifest makes one App, once, within the hour', async () => {
