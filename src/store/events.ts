@@ -1,5 +1,5 @@
 import type { Insertable } from 'kysely'
-import type { Actor } from '../model/access.ts'
+import { accountOfActor, type Actor } from '../model/access.ts'
 import type { Db } from './open.ts'
 import { columns, prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
@@ -29,11 +29,11 @@ export async function eventInsert(db: Db, { at, actor, kind, subject, repository
   })
 }
 
-/** What `actorId` names is told by `actorKind`. */
+/** What `actorId` names is told by `actorKind`: an account for users and installations, whose bot it is. */
 function idOf(actor: Actor): number | null {
-  if (actor.kind === 'user') return actor.userId
+  const account = accountOfActor(actor)
+  if (account) return account.id
   if (actor.kind === 'job') return actor.jobId
-  if (actor.kind === 'installation') return actor.installationId
   return actor.kind === 'app' ? actor.appId : null
 }
 

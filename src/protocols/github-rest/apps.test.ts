@@ -3,6 +3,8 @@ import { expect, test } from 'vitest'
 import { appJwt, asApp, installApp, installationToken, makeApp } from '../../../test/support/apps.ts'
 import { fits } from '../../../test/support/fits.ts'
 import { startServer } from '../../../test/support/start-server.ts'
+import { wireRunner } from '../../../test/support/wire-runner.ts'
+import { pruneSpares } from '../../core/maintenance.ts'
 
 const RUNNERS = { organization_self_hosted_runners: 'write', administration: 'write', actions: 'read' }
 const HOUR_MS = 60 * 60_000
@@ -25,6 +27,7 @@ test('octokit signs in as an App, takes a token of its installation, and makes r
     labels: ['linux'],
   })
   const registration = await octokit.request('POST /orgs/{org}/actions/runners/registration-token', { org: 'acme' })
+  await wireRunner(server, 'acme', { token: registration.data.token, name: 'by-token' })
   const runners = await octokit.paginate('GET /orgs/{org}/actions/runners', { org: 'acme' })
   const repositories: string[] = []
   for await (const { repository } of app.eachRepository.iterator()) repositories.push(repository.full_name)
@@ -34,7 +37,7 @@ test('octokit signs in as an App, takes a token of its installation, and makes r
   expect(jit.status).toBe(201)
   expect(jit.data.encoded_jit_config).toMatch(/^[\w+/=]+$/)
   expect(registration.data.token).toMatch(/^A[A-Z2-7]{28}$/)
-  expect(runners.map(({ name }) => name)).toEqual(['ghr-1'])
+  expect(runners.map(({ name }) => name)).toEqual(['by-token', 'ghr-1'])
   expect(repositories).toEqual(['acme/rocket'])
 })
 
@@ -162,6 +165,12 @@ test('a token of an installation has what the installation has, or less, never m
   const whole = await fits(operation, 201, make())
   expect(whole).toMatchObject({ token: expect.stringMatching(/^ghs_\w{36}$/), permissions: { ...RUNNERS, metadata: 'read' } })
   expect(whole).toMatchObject({ repository_selection: 'selected' })
+  // As Go's clients send it.
+  const empty = await asApp(server, app)('POST', `/app/installations/${id}/access_tokens`, undefined, {
+    'Content-Type': 'application/vnd.github+json',
+    Accept: 'application/vnd.github.v3+json',
+  })
+  expect(empty.status).toBe(201)
   const less = await fits(operation, 201, make({ permissions: { actions: 'read' }, repositories: ['rocket'], repository_ids: [rocket.id] }))
   expect(less).toMatchObject({ permissions: { actions: 'read', metadata: 'read' }, repositories: [{ full_name: 'acme/rocket' }] })
   expect(Object.keys(less.permissions)).toHaveLength(2)
@@ -250,6 +259,11 @@ test('a token ends when it is revoked, after an hour, while its installation is 
   expect([await status(revoked), await status(old)]).toEqual([401, 200])
   at += HOUR_MS
   expect(await status(old)).toBe(401)
+  const kept = () => server.deps.db.selectFrom('token').select('id').where('kind', '=', 'installation').execute()
+  expect(await kept()).toHaveLength(1)
+  at++
+  await pruneSpares(server.deps)
+  expect(await kept()).toEqual([])
 
   const last = await token()
   await fits('apps/suspend-installation', 204, asIt('PUT', `/app/installations/${id}/suspended`))
@@ -397,5 +411,6 @@ test('an App pushes and starts workflows as its bot, as far as contents, workflo
   const cancelled = await call('POST', `/repos/acme/rocket/actions/runs/${runs[0].id}/cancel`)
   expect(cancelled.status).toBe(202)
   const events = await server.deps.db.selectFrom('event').selectAll().where('kind', '=', 'run.cancelling').execute()
-  expect(events).toMatchObject([{ actorKind: 'installation', actorId: id }])
+  const [account] = await server.deps.db.selectFrom('account').select('id').where('login', '=', 'fleet[bot]').execute()
+  expect(events).toMatchObject([{ actorKind: 'installation', actorId: account?.id }])
 })
