@@ -25,6 +25,7 @@ import { blobRoom } from './protocols/blob-store/routes.ts'
 import { consoleRoom } from './protocols/console/routes.ts'
 import { gitRoom } from './protocols/git/routes.ts'
 import { adminRoutes } from './protocols/github-rest/admin.ts'
+import { appRoutes } from './protocols/github-rest/apps.ts'
 import { graphqlRoutes } from './protocols/github-rest/graphql.ts'
 import { metaRoutes } from './protocols/github-rest/meta.ts'
 import { organizationRoutes } from './protocols/github-rest/organizations.ts'
@@ -194,6 +195,7 @@ function registerRooms(app: App, deps: RestDeps, routes: readonly ServedRoute[])
     organizationRoutes(scope, deps)
     repositoryRoutes(scope, deps)
     adminRoutes(scope, deps)
+    appRoutes(scope, deps)
     graphqlRoutes(scope, deps)
     openApiRoutes(scope, deps, routes)
   }, '/api/v3')

@@ -78,6 +78,21 @@ const SERVED = [
   'DELETE /admin/users/{username}/authorizations',
   'PUT /users/{username}/site_admin',
   'DELETE /users/{username}/site_admin',
+  'POST /app-manifests/{code}/conversions',
+  'GET /app',
+  'GET /apps/{app_slug}',
+  // Not `GET /app/installations`: it describes accounts that are a user and an enterprise at once.
+  'GET /app/installations/{installation_id}',
+  'DELETE /app/installations/{installation_id}',
+  'PUT /app/installations/{installation_id}/suspended',
+  'DELETE /app/installations/{installation_id}/suspended',
+  'POST /app/installations/{installation_id}/access_tokens',
+  'GET /orgs/{org}/installation',
+  'GET /orgs/{org}/installations',
+  'GET /repos/{owner}/{repo}/installation',
+  'GET /users/{username}/installation',
+  'GET /installation/repositories',
+  'DELETE /installation/token',
 ]
 
 /** Keywords that decide whether a value fits. Everything else is prose, or an error here so that nothing is lost unseen. */

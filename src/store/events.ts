@@ -1,5 +1,5 @@
 import type { Insertable } from 'kysely'
-import type { Actor } from '../model/access.ts'
+import { accountOfActor, type Actor } from '../model/access.ts'
 import type { Db } from './open.ts'
 import { columns, prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
@@ -20,13 +20,21 @@ export async function eventInsert(db: Db, { at, actor, kind, subject, repository
   await insert(db, {
     at,
     actorKind: actor.kind,
-    actorId: actor.kind === 'user' ? actor.userId : actor.kind === 'job' ? actor.jobId : null,
+    actorId: idOf(actor),
     kind,
     subjectKind: subject.kind,
     subjectId: subject.id,
     repositoryId: repositoryId ?? null,
     payload: payload === undefined ? '{}' : JSON.stringify(payload),
   })
+}
+
+/** What `actorId` names is told by `actorKind`: an account for users and installations, whose bot it is. */
+function idOf(actor: Actor): number | null {
+  const account = accountOfActor(actor)
+  if (account) return account.id
+  if (actor.kind === 'job') return actor.jobId
+  return actor.kind === 'app' ? actor.appId : null
 }
 
 const insert = prepared((db, event: Insertable<Schema['event']>) =>

@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { MigrationTools } from './migrations/columns.ts'
 import * as firstSchema from './migrations/0001-first-schema.ts'
+import * as apps from './migrations/0007-apps.ts'
 import * as cancelTimeouts from './migrations/0004-cancel-timeouts.ts'
 import * as ownersOfLines from './migrations/0003-owners-of-lines.ts'
 import * as runnerGroups from './migrations/0005-runner-groups.ts'
@@ -23,6 +24,7 @@ const migrations: Migration[] = [
   { name: '0004-cancel-timeouts', breaking: false, up: cancelTimeouts.up },
   // An older node would give jobs to runners whose group does not allow it.
   { name: '0005-runner-groups', breaking: true, up: runnerGroups.up },
+  { name: '0007-apps', breaking: true, up: apps.up },
   // An older node would order lines by another column than those that it fills.
   { name: '0008-queue-steering', breaking: true, up: queueSteering.up },
 ]

@@ -4,13 +4,15 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Kysely, type CompiledQuery } from 'kysely'
 import { expect, test } from 'vitest'
+import { appByClientId, appKeys, installationAt, installationById, installationHasRepository, installationList } from './apps.ts'
 import { assignmentOfRunner, assignmentsSilent, jobClaim, jobsOnRunners, jobsQueuedBefore, jobUpdate, lineSettle } from './jobs.ts'
 import { migrate } from './migrate.ts'
 import { runnerById } from './runners.ts'
 import type { Schema } from './schema.ts'
 import { sqliteDialect } from './sqlite.ts'
+import { expiredDelete, tokenByHash, tokenDeleteOfInstallation } from './tokens.ts'
 
-test('no statement of a poll, a claim or a lease reads a whole table', async () => {
+test('no statement of a sign-in, a poll, a claim or a lease reads a whole table', async () => {
   using folder = mkdtempDisposableSync(path.join(tmpdir(), 'fleetfoot-test-'))
   const file = path.join(folder.path, 'plans.sqlite')
   const queries: CompiledQuery[] = []
@@ -32,6 +34,15 @@ test('no statement of a poll, a claim or a lease reads a whole table', async () 
     await jobsQueuedBefore(tx, 1, 10)
     await jobsOnRunners(tx, { overdueAt: 1, limit: 10 })
     await assignmentsSilent(tx, 1, 1, 10)
+    await tokenByHash(tx, 'hash')
+    await tokenDeleteOfInstallation(tx, 1, 1)
+    await expiredDelete(tx, 1)
+    await appByClientId(tx, 'id')
+    await appKeys(tx, 1)
+    await installationById(tx, 1)
+    await installationAt(tx, 1, 1)
+    await installationList(tx, { accountId: 1 }, { offset: 0, limit: 1 })
+    await installationHasRepository(tx, 1, 1)
   })
 
   const sqlite = new DatabaseSync(file)

@@ -12,7 +12,7 @@ export interface Schema {
   enterprise: { id: Generated<number>; slug: string; slugKey: string; name: string; createdAt: number; updatedAt: number }
   account: {
     id: Generated<number>
-    kind: 'user' | 'organization'
+    kind: 'user' | 'organization' | 'bot'
     login: string
     loginKey: string
     name: string | null
@@ -42,9 +42,12 @@ export interface Schema {
 
   token: {
     id: Generated<number>
-    kind: 'personal' | 'impersonation' | 'admin' | 'job'
+    kind: 'personal' | 'impersonation' | 'admin' | 'job' | 'fine_grained' | 'installation'
     userId: number | null
     assignmentId: number | null
+    installationId: number | null
+    /** Whose things a fine-grained token opens. */
+    ownerId: number | null
     hash: string
     name: string
     scopes: string
@@ -65,6 +68,41 @@ export interface Schema {
     expiresAt: number
   }
   spentAssertion: { clientId: string; jti: string; expiresAt: number }
+
+  app: {
+    id: Generated<number>
+    slug: string
+    name: string
+    nameKey: string
+    description: string | null
+    externalUrl: string
+    ownerId: number
+    /** The account that it acts as. */
+    botId: number
+    clientId: string
+    clientSecretHash: string
+    hookUrl: string | null
+    hookActive: number
+    hookSecret: string | null
+    permissions: string
+    events: string
+    createdAt: number
+    updatedAt: number
+  }
+  appKey: { id: Generated<number>; appId: number; publicKey: string; fingerprint: string; createdAt: number }
+  appManifest: { codeHash: string; ownerId: number; manifest: string; createdAt: number; expiresAt: number }
+  installation: {
+    id: Generated<number>
+    appId: number
+    accountId: number
+    repositorySelection: 'all' | 'selected'
+    permissions: string
+    events: string
+    suspendedAt: number | null
+    createdAt: number
+    updatedAt: number
+  }
+  installationRepository: { installationId: number; repositoryId: number }
 
   runnerGroup: {
     id: Generated<number>

@@ -81,6 +81,9 @@ export function validateAnswer({ operationId, status, body, headers }: Answer): 
   ]
 }
 
+/** Operations whose description no answer can fit: in this list an account is to be a user and an enterprise at once. */
+const SLIPS = new Set(['apps/list-installations'])
+
 /**
  * For every answer of every test that starts a server: good ones by GitHub's description where it has the operation, refused ones by the
  * form of failures. (Which statuses an operation may answer is asked by the tests that mean to, with `validateAnswer`.)
@@ -99,7 +102,7 @@ export function judgeByDescription({
   const isJson = contentType?.startsWith(JSON_TYPE) ?? false
   if (status >= 300 && status < 400) return []
   if (status >= 400) return isJson ? validateSchema(FAILURE, JSON.parse(body)) : []
-  if (!description.operations[operationId] || (body !== '' && !isJson)) return []
+  if (!description.operations[operationId] || SLIPS.has(operationId) || (body !== '' && !isJson)) return []
   return validateAnswer({ operationId, status, body: body === '' ? undefined : JSON.parse(body) })
 }
 

@@ -42,7 +42,7 @@ import {
 import { runnerById, runnersOfGroup } from '../../store/runners.ts'
 import { authorizeRunnerScope, type RunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
-import { registeringNeeds, runnerNeeds } from './registration-tokens.ts'
+import { registeringNeeds, runnerNeeds, runnerReadNeeds } from './registration-tokens.ts'
 
 type GroupDeps = Pick<Deps, 'db' | 'log' | 'now' | 'signals'>
 
@@ -353,7 +353,7 @@ export async function listGroupAccess(
   actor: Actor,
   input: { scope: RunnerScopeRef; number: number } & Page,
 ): Promise<{ scope: RunnerScope; repositories: Repository[]; organizations: Account[]; total: number }> {
-  const scope = await authorizeRunnerScope(deps, actor, input.scope, runnerNeeds)
+  const scope = await authorizeRunnerScope(deps, actor, input.scope, runnerReadNeeds)
   const view = await viewOf(deps, scope, input.number)
   const none = { scope, repositories: [], organizations: [], total: 0 }
   if (view.kind === 'repository') throw notFound()
@@ -436,7 +436,7 @@ export async function listGroupRunners(
   actor: Actor,
   input: { scope: RunnerScopeRef; number: number } & Page,
 ): Promise<{ scope: RunnerScope; runners: Runner[]; total: number }> {
-  const scope = await authorizeRunnerScope(deps, actor, input.scope, runnerNeeds)
+  const scope = await authorizeRunnerScope(deps, actor, input.scope, runnerReadNeeds)
   const view = await viewOf(deps, scope, input.number)
   if (view.kind === 'repository') throw notFound()
   const { id } = view.kind === 'own' ? view.group : view.inherited.group

@@ -25,7 +25,7 @@ export async function getOrganizationRunnerPolicy(
   actor: Actor,
   ref: OrganizationRef,
 ): Promise<{ organization: Account; policy: RunnerPolicy }> {
-  const organization = await authorizeOrganization(deps, actor, ref, needs.organizationPolicy)
+  const organization = await authorizeOrganization(deps, actor, ref, needs.organizationPolicyRead)
   return { organization, policy: await runnerPolicy(deps.db, { kind: 'organization', id: organization.id }) }
 }
 
@@ -64,7 +64,7 @@ export async function listPolicyRepositories(
   ref: OrganizationRef,
   page: { offset: number; limit: number },
 ): Promise<{ organization: Account; repositories: Repository[]; total: number }> {
-  const organization = await authorizeOrganization(deps, actor, ref, needs.organizationPolicy)
+  const organization = await authorizeOrganization(deps, actor, ref, needs.organizationPolicyRead)
   const { ids, total } = await policyRepositoryPage(deps.db, organization.id, page)
   const repositories: Repository[] = []
   for (const id of ids) {

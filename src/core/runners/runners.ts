@@ -5,7 +5,7 @@ import { eventInsert } from '../../store/events.ts'
 import { runnerById, runnerDelete, runnerList } from '../../store/runners.ts'
 import { authorizeRunnerScope, type RunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
-import { registeringNeeds, removingNeeds, runnerNeeds } from './registration-tokens.ts'
+import { registeringNeeds, removingNeeds, runnerNeeds, runnerReadNeeds } from './registration-tokens.ts'
 
 type RunnerDeps = Pick<Deps, 'db' | 'log' | 'now' | 'signals'>
 
@@ -21,7 +21,7 @@ export async function listRunners(
 
 /** One runner of a scope. @throws AppError not_found, also for a runner of another scope */
 export async function getRunner(deps: RunnerDeps, actor: Actor, input: { scope: RunnerScopeRef; runnerId: number }): Promise<Runner> {
-  const scope = await authorizeRunnerScope(deps, actor, input.scope, runnerNeeds)
+  const scope = await authorizeRunnerScope(deps, actor, input.scope, runnerReadNeeds)
   return runnerIn(deps, scope, input.runnerId)
 }
 

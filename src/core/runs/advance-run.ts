@@ -105,7 +105,7 @@ async function decide(
       {
         repositoryId: repository.id,
         ownerId: repository.owner.id,
-        ownerKind: repository.owner.kind,
+        ownerKind: repository.owner.kind === 'organization' ? 'organization' : 'user',
         isPublic: repository.visibility === 'public',
         groupName: group === undefined ? null : plainGroup(group),
         labels: labelSet(labels),

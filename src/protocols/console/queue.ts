@@ -92,7 +92,7 @@ const PauseRequest = Type.Object({ reason: Text(500), drain: Type.Optional(Type.
 
 const SCOPES: { path: string; read: Need; steer: Need; rules: boolean }[] = [
   { path: '/enterprises/:enterprise', read: needs.enterpriseRunners, steer: needs.enterpriseRunners, rules: false },
-  { path: '/orgs/:org', read: needs.organizationRunners, steer: needs.organizationRunners, rules: true },
+  { path: '/orgs/:org', read: needs.organizationRunnersRead, steer: needs.organizationRunners, rules: true },
   { path: '/repos/:owner/:repo', read: needs.actionsRead, steer: needs.repositoryRunners, rules: true },
 ]
 

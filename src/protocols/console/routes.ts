@@ -3,6 +3,7 @@ import { useDeclaredAccess } from '../../http/access.ts'
 import { useAnyJson } from '../../http/body.ts'
 import type { App } from '../../http/server.ts'
 import { useSignIn } from '../../http/sign-in.ts'
+import { appRoutes } from './apps.ts'
 import { useConsoleErrors } from './errors.ts'
 import { queueRoutes } from './queue.ts'
 import { packageRoutes } from './runner-packages.ts'
@@ -19,6 +20,7 @@ export function consoleRoom(app: App, deps: Deps): void {
   })
   useSignIn(app, deps)
   useDeclaredAccess(app, deps)
+  appRoutes(app, deps)
   tokenRoutes(app, deps)
   packageRoutes(app, deps)
   runRoutes(app, deps)

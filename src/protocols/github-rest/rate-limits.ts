@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Actor } from '../../model/access.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -31,8 +32,9 @@ export class RateLimits {
   /** Adds one request, `cost` 0 for those that are free, and answers the state. */
   count(request: FastifyRequest, cost = 1): { limit: number; used: number; remaining: number; reset: number } {
     const { actor } = request
-    const key = actor.kind === 'user' ? `user ${actor.userId}` : actor.kind === 'job' ? `job ${actor.jobId}` : `address ${request.ip}`
-    const limit = actor.kind === 'user' || actor.kind === 'job' ? LIMITS.signedIn : LIMITS.anonymous
+    const signedIn = nameOf(actor)
+    const key = signedIn ?? `address ${request.ip}`
+    const limit = signedIn === undefined ? LIMITS.anonymous : LIMITS.signedIn
     const now = this.#now()
     let window = this.#windows.get(key)
     if (!window || window.resetAt <= now) {
@@ -53,4 +55,12 @@ export class RateLimits {
     reply.raw.setHeader('X-RateLimit-Used', String(used))
     reply.raw.setHeader('X-RateLimit-Resource', 'core')
   }
+}
+
+/** Whose requests are counted together; undefined for nobody known. */
+function nameOf(actor: Actor): string | undefined {
+  if (actor.kind === 'user') return `user ${actor.userId}`
+  if (actor.kind === 'job') return `job ${actor.jobId}`
+  if (actor.kind === 'installation') return `installation ${actor.installationId}`
+  return actor.kind === 'app' ? `app ${actor.appId}` : undefined
 }

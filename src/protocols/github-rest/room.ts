@@ -9,7 +9,9 @@ import { useDeclaredAccess } from '../../http/access.ts'
 import { useAnyJson } from '../../http/body.ts'
 import type { App } from '../../http/server.ts'
 import { useSignIn } from '../../http/sign-in.ts'
+import { grantOf } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
+import { acceptedPermissions } from '../../model/permissions.ts'
 import { unsupportedAccept, unsupportedVersion, useGitHubErrors } from './errors.ts'
 import type { RateLimits } from './rate-limits.ts'
 
@@ -62,11 +64,12 @@ export function useGitHubRest(room: App, deps: RestDeps): void {
     return undefined
   })
   useSignIn(room, deps)
-  useDeclaredAccess(room, deps)
+  // Before the need is checked: who is refused is told what it would take.
   room.addHook('onRequest', async (request, reply) => {
     deps.rateLimits.write(request, reply)
     writeScopes(request, reply)
   })
+  useDeclaredAccess(room, deps)
   room.addHook('onSend', async (request, reply, payload) => conditional(request, reply, payload))
 }
 
@@ -120,10 +123,15 @@ function isJson(part: string): boolean {
 /** What the token has and what the call would take: gh tells its users from the two which scope to add. */
 function writeScopes(request: FastifyRequest, reply: FastifyReply): void {
   const { actor } = request
-  if (actor.kind !== 'user') return
-  reply.raw.setHeader('X-OAuth-Scopes', [...actor.token.scopes].sort().join(', '))
   const access = request.routeOptions.config.access
-  if (access?.by === 'actor') reply.raw.setHeader('X-Accepted-OAuth-Scopes', [...access.need.accepted].sort().join(', '))
+  if (grantOf(actor)) {
+    const accepted = access?.by === 'actor' ? acceptedPermissions(access.need.permission) : undefined
+    if (accepted !== undefined) reply.raw.setHeader('X-Accepted-GitHub-Permissions', accepted)
+  }
+  if (actor.kind !== 'user') return
+  if (!actor.token.grant) reply.raw.setHeader('X-OAuth-Scopes', [...actor.token.scopes].sort().join(', '))
+  if (!actor.token.grant && access?.by === 'actor')
+    reply.raw.setHeader('X-Accepted-OAuth-Scopes', [...access.need.accepted].sort().join(', '))
   const { expiresAt } = actor.token
   if (expiresAt !== null) {
     const text = `${new Date(expiresAt).toISOString().slice(0, 19).replace('T', ' ')} UTC`

@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
 import type { RunnerScope } from '../../core/access/authorize.ts'
+import { runnerNeeds, runnerReadNeeds } from '../../core/runners/registration-tokens.ts'
 import {
   changeGroupAccess,
   changeGroupRunner,
@@ -57,11 +58,12 @@ export function runnerGroupRoutes(app: App, deps: RestDeps): void {
   for (const at of SCOPES) for (const segment of ['runner-groups', 'runner_groups']) groupRoutes(app, deps, at, segment)
 }
 
-type At = { path: string; scope: RunnerScope['kind']; need: Need }
+type At = { path: string; scope: RunnerScope['kind'] }
 
-function groupRoutes(app: App, deps: RestDeps, { path, scope, need }: At, segment: string): void {
+function groupRoutes(app: App, deps: RestDeps, { path, scope }: At, segment: string): void {
   const operation = OPERATIONS[scope]
-  const config = (verb: string, access: Need = need) => ({
+  const [read, write] = [runnerReadNeeds[scope], runnerNeeds[scope]]
+  const config = (verb: string, access: Need = write) => ({
     access: { by: 'actor' as const, need: access },
     docs: `actions/self-hosted-runner-groups#${verb}-for-${scope === 'enterprise' ? 'an-enterprise' : 'an-organization'}`,
   })
@@ -76,7 +78,7 @@ function groupRoutes(app: App, deps: RestDeps, { path, scope, need }: At, segmen
   app.get(
     groups,
     {
-      config: config('list-self-hosted-runner-groups', orRegistration(need, 'register')),
+      config: config('list-self-hosted-runner-groups', orRegistration(read, 'register')),
       schema: {
         operationId: operation('list-self-hosted-runner-groups'),
         querystring: Type.Object({
@@ -103,7 +105,7 @@ function groupRoutes(app: App, deps: RestDeps, { path, scope, need }: At, segmen
   app.get(
     `${groups}/:runner_group_id`,
     {
-      config: config('get-a-self-hosted-runner-group', orRegistration(need, 'register')),
+      config: config('get-a-self-hosted-runner-group', orRegistration(read, 'register')),
       schema: { operationId: operation('get-self-hosted-runner-group'), params: GroupParams },
     },
     async (request) => {
@@ -157,8 +159,9 @@ function groupRoutes(app: App, deps: RestDeps, { path, scope, need }: At, segmen
   app.get(
     `${groups}/:runner_group_id/hosted-runners`,
     {
-      config: config('list-github-hosted-runners-in-a-group'),
-      schema: { operationId: operation('list-github-hosted-runners-in-group'), params: GroupParams },
+      config: config('list-github-hosted-runners-in-a-group', read),
+      // Described for organizations only.
+      schema: { params: GroupParams, ...(scope === 'organization' && { operationId: operation('list-github-hosted-runners-in-group') }) },
     },
     async (request) => {
       await listGroupRunners(deps, request.actor, { ...of(request), offset: 0, limit: 1 })
@@ -166,8 +169,8 @@ function groupRoutes(app: App, deps: RestDeps, { path, scope, need }: At, segmen
       return { total_count: 0, runners: [] }
     },
   )
-  accessRoutes(app, deps, { path, scope, need }, groups, of, config)
-  memberRoutes(app, deps, { path, scope, need }, groups, of, config)
+  accessRoutes(app, deps, { path, scope }, groups, of, config)
+  memberRoutes(app, deps, { path, scope }, groups, of, config)
 }
 
 function changeOf(body: Omit<Static<typeof UpdateRequest>, 'name'>) {
@@ -180,7 +183,7 @@ function changeOf(body: Omit<Static<typeof UpdateRequest>, 'name'>) {
 }
 
 type GroupOf = (request: FastifyRequest) => { scope: ReturnType<typeof scopeOf>; number: number }
-type ConfigOf = (verb: string) => { access: { by: 'actor'; need: Need }; docs: string }
+type ConfigOf = (verb: string, access?: Need) => { access: { by: 'actor'; need: Need }; docs: string }
 
 /** Whom a group is open to: repositories of an organization, organizations of the enterprise. */
 function accessRoutes(app: App, deps: RestDeps, { scope }: At, groups: string, of: GroupOf, config: ConfigOf): void {
@@ -194,7 +197,10 @@ function accessRoutes(app: App, deps: RestDeps, { scope }: At, groups: string, o
 
   app.get(
     list,
-    { config: config(docs('list')), schema: { operationId: operation('list'), params: GroupParams, querystring: PageQuery } },
+    {
+      config: config(docs('list'), runnerReadNeeds[scope]),
+      schema: { operationId: operation('list'), params: GroupParams, querystring: PageQuery },
+    },
     async (request, reply) => {
       const page = pageOf(request.query)
       const listed = await listGroupAccess(deps, request.actor, { ...of(request), offset: page.offset, limit: page.limit })
@@ -251,7 +257,7 @@ function memberRoutes(app: App, deps: RestDeps, { scope }: At, groups: string, o
   app.get(
     runners,
     {
-      config: config('list-self-hosted-runners-in-a-group'),
+      config: config('list-self-hosted-runners-in-a-group', runnerReadNeeds[scope]),
       schema: { operationId: operation('list-self-hosted-runners-in-group'), params: GroupParams, querystring: PageQuery },
     },
     async (request, reply) => {

@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
 import { changeRunnerLabels, listRunnerLabels, type LabelChange } from '../../core/runners/runner-labels.ts'
 import type { RunnerScope } from '../../core/access/authorize.ts'
+import { runnerNeeds, runnerReadNeeds } from '../../core/runners/registration-tokens.ts'
 import type { App } from '../../http/server.ts'
 import '../../http/access.ts'
 import type { Need } from '../../model/access.ts'
@@ -20,9 +21,9 @@ export function runnerLabelRoutes(app: App, deps: RestDeps): void {
   for (const at of SCOPES) scopeRoutes(app, deps, at)
 }
 
-function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: string; scope: RunnerScope['kind']; need: Need }): void {
+function scopeRoutes(app: App, deps: RestDeps, { path, scope }: { path: string; scope: RunnerScope['kind'] }): void {
   const labels = `${path}/actions/runners/:runner_id/labels`
-  const route = (verb: string) => ({
+  const route = (verb: string, need: Need = runnerNeeds[scope]) => ({
     access: { by: 'actor' as const, need },
     docs: `actions/self-hosted-runners#${verb}-for-${WORDS[scope]}`,
   })
@@ -33,7 +34,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
   app.get(
     labels,
     {
-      config: route('list-labels-for-a-self-hosted-runner'),
+      config: route('list-labels-for-a-self-hosted-runner', runnerReadNeeds[scope]),
       schema: { operationId: operation('list-labels-for-self-hosted-runner'), params: RunnerParams, response: { 200: LabelsBody } },
     },
     async (request) =>

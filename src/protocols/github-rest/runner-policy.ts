@@ -38,7 +38,7 @@ function organizationRoutes(app: App, deps: RestDeps, path: string): void {
   app.get(
     policy,
     {
-      config: config(need, 'get-self-hosted-runners-settings-for-an-organization'),
+      config: config(needs.organizationPolicyRead, 'get-self-hosted-runners-settings-for-an-organization'),
       schema: { operationId: 'actions/get-self-hosted-runners-permissions-organization' },
     },
     async (request) => {
@@ -68,7 +68,7 @@ function organizationRoutes(app: App, deps: RestDeps, path: string): void {
   app.get(
     `${policy}/repositories`,
     {
-      config: config(need, 'list-repositories-allowed-to-use-self-hosted-runners-in-an-organization'),
+      config: config(needs.organizationPolicyRead, 'list-repositories-allowed-to-use-self-hosted-runners-in-an-organization'),
       schema: { operationId: 'actions/list-selected-repositories-self-hosted-runners-organization', querystring: PageQuery },
     },
     async (request, reply) => {

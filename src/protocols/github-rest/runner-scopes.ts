@@ -1,16 +1,15 @@
 import type { FastifyRequest } from 'fastify'
 import type { RunnerScope, RunnerScopeRef } from '../../core/access/authorize.ts'
-import { needs } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import { apiOf, type RestDeps } from './room.ts'
 
 /** The three scopes, with the numeric aliases that `Link` headers name, and the operations' names there. */
 export const SCOPES = [
-  { path: '/enterprises/:enterprise', scope: 'enterprise', need: needs.enterpriseRunners },
-  { path: '/orgs/:org', scope: 'organization', need: needs.organizationRunners },
-  { path: '/organizations/:organization_id', scope: 'organization', need: needs.organizationRunners },
-  { path: '/repos/:owner/:repo', scope: 'repository', need: needs.repositoryRunners },
-  { path: '/repositories/:repository_id', scope: 'repository', need: needs.repositoryRunners },
+  { path: '/enterprises/:enterprise', scope: 'enterprise' },
+  { path: '/orgs/:org', scope: 'organization' },
+  { path: '/organizations/:organization_id', scope: 'organization' },
+  { path: '/repos/:owner/:repo', scope: 'repository' },
+  { path: '/repositories/:repository_id', scope: 'repository' },
 ] as const
 
 /** What an operation of GitHub's description is called at each scope. */

@@ -1,6 +1,6 @@
 import { Type, type Static } from 'typebox'
 import { generateJitConfig } from '../../core/runners/jit-config.ts'
-import { createRegistrationToken } from '../../core/runners/registration-tokens.ts'
+import { createRegistrationToken, runnerNeeds, runnerReadNeeds } from '../../core/runners/registration-tokens.ts'
 import { listApplications } from '../../core/runners/runner-packages.ts'
 import { deleteRunner, getRunner, listRunners } from '../../core/runners/runners.ts'
 import type { RunnerScope } from '../../core/access/authorize.ts'
@@ -67,9 +67,11 @@ export function runnerRoutes(app: App, deps: RestDeps): void {
   for (const at of SCOPES) scopeRoutes(app, deps, at)
 }
 
-function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: string; scope: RunnerScope['kind']; need: Need }): void {
+function scopeRoutes(app: App, deps: RestDeps, { path, scope }: { path: string; scope: RunnerScope['kind'] }): void {
+  const read = runnerReadNeeds[scope]
+  const write = runnerNeeds[scope]
   const operation = OPERATIONS[scope]
-  const route = (verb: string, access: Need = need) => ({
+  const route = (verb: string, access: Need) => ({
     access: { by: 'actor' as const, need: access },
     docs: `actions/self-hosted-runners#${verb}-for-${WORDS[scope]}`,
   })
@@ -78,7 +80,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
   app.get(
     runners,
     {
-      config: route('list-self-hosted-runners', orRegistration(need, 'register')),
+      config: route('list-self-hosted-runners', orRegistration(read, 'register')),
       schema: { operationId: operation('list-self-hosted-runners'), querystring: ListQuery, response: { 200: RunnersBody } },
     },
     async (request, reply) => {
@@ -94,7 +96,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
   app.get(
     `${runners}/downloads`,
     {
-      config: route('list-runner-applications'),
+      config: route('list-runner-applications', read),
       schema: { operationId: operation('list-runner-applications'), response: { 200: ApplicationsBody } },
     },
     async (request) => {
@@ -116,7 +118,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
     app.post(
       `${runners}/${segment}`,
       {
-        config: route(`create-a-${segment}`),
+        config: route(`create-a-${segment}`, write),
         schema: { operationId: operation(`create-${segment}`), response: { 201: TokenBody } },
       },
       async (request, reply) => {
@@ -130,7 +132,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
   app.post(
     `${runners}/generate-jitconfig`,
     {
-      config: route('create-configuration-for-a-just-in-time-runner'),
+      config: route('create-configuration-for-a-just-in-time-runner', write),
       schema: {
         operationId: `actions/generate-runner-jitconfig-${operation('x').split('/x-')[1] ?? ''}`,
         body: JitRequest,
@@ -156,7 +158,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
   app.get(
     `${runners}/deprecations/:version`,
     {
-      config: route('get-the-deprecation-of-a-runner-version'),
+      config: route('get-the-deprecation-of-a-runner-version', read),
       schema: {
         operationId: `${scope === 'enterprise' ? 'enterprise-admin' : 'actions'}/get-runner-version-deprecation-${operation('x').split('/x-')[1] ?? ''}`,
         params: Type.Object({ version: Type.String({ maxLength: 100 }) }),
@@ -172,7 +174,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
   app.get(
     `${runners}/:runner_id`,
     {
-      config: route('get-a-self-hosted-runner'),
+      config: route('get-a-self-hosted-runner', read),
       schema: { operationId: operation('get-self-hosted-runner'), params: RunnerParams, response: { 200: RunnerBody } },
     },
     async (request) => {
@@ -184,7 +186,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope, need }: { path: st
   app.delete(
     `${runners}/:runner_id`,
     {
-      config: route('delete-a-self-hosted-runner', orRegistration(need, 'remove')),
+      config: route('delete-a-self-hosted-runner', orRegistration(write, 'remove')),
       schema: { operationId: DELETES[scope], params: RunnerParams },
     },
     async (request, reply) => {
