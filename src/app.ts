@@ -8,6 +8,7 @@ import { DiskBlobStore } from './blobs/disk-blob-store.ts'
 import type { Config, ListenAddress } from './config/config.ts'
 import { deriveKeys } from './core/access/keys.ts'
 import type { Deps } from './core/deps.ts'
+import { freeHookLanes, HookSender } from './core/hooks/sender.ts'
 import { prepareInstallation } from './core/first-start.ts'
 import { Dispatcher } from './core/jobs/dispatcher.ts'
 import { beatPulse } from './core/jobs/reconcile-jobs.ts'
@@ -31,13 +32,15 @@ import { metaRoutes } from './protocols/github-rest/meta.ts'
 import { organizationRoutes } from './protocols/github-rest/organizations.ts'
 import { RateLimits } from './protocols/github-rest/rate-limits.ts'
 import { repositoryRoutes } from './protocols/github-rest/repositories.ts'
-import { useGitHubRest, type RestDeps } from './protocols/github-rest/room.ts'
+import { ENTERPRISE_VERSION, useGitHubRest, type RestDeps } from './protocols/github-rest/room.ts'
 import { openApiRoutes, ownOpenApiRoutes } from './protocols/github-rest/openapi.ts'
 import { runnerGroupRoutes } from './protocols/github-rest/runner-groups.ts'
 import { runnerLabelRoutes } from './protocols/github-rest/runner-labels.ts'
 import { runnerPolicyRoutes } from './protocols/github-rest/runner-policy.ts'
 import { runnerRoutes } from './protocols/github-rest/runners.ts'
 import { runRoutes } from './protocols/github-rest/runs.ts'
+import { hookRoutes } from './protocols/github-rest/hooks.ts'
+import { presentHookPayload } from './protocols/github-rest/present-hook-payload.ts'
 import { userRoutes } from './protocols/github-rest/users.ts'
 import { launchRoom } from './protocols/launch/routes.ts'
 import { Metrics, operationsRoom } from './protocols/operations/routes.ts'
@@ -118,8 +121,14 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       log,
       addresses: { url: config.url, jobServerUrl: config.jobServerUrl },
       retentionMs: config.retentionMs,
+      webhooks: {
+        ...config.webhooks,
+        present: (message, context) => presentHookPayload({ api: `${config.url}/api/v3`, web: config.url }, message, context),
+        enterpriseVersion: ENTERPRISE_VERSION,
+      },
     }
     const dispatcher = stack.use(new Dispatcher(base))
+    const hookSender = stack.use(new HookSender(base))
     const jitKeys = stack.use(new KeyPool(options.keyPoolSize))
     const deps = { ...base, dispatcher, jitKeys, book, rateLimits: new RateLimits(now), shutdown: shutdown.signal }
     const feed = new Feed(deps)
@@ -149,6 +158,9 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       const pulse = setInterval(() => void beatPulse(deps).catch(() => {}), config.times.pulseEvery).unref()
       stack.defer(() => clearInterval(pulse))
       stack.use(new Driver(deps, backgroundTasks(deps)))
+      // One process alone uses SQLite: what is held was held by one that died.
+      if (config.database.kind === 'sqlite') await freeHookLanes(base)
+      hookSender.start()
       jitKeys.fill()
     }
     return { app, deps, addresses, routes, [Symbol.asyncDispose]: () => stack.disposeAsync() }
@@ -196,6 +208,7 @@ function registerRooms(app: App, deps: RestDeps, routes: readonly ServedRoute[])
     repositoryRoutes(scope, deps)
     adminRoutes(scope, deps)
     appRoutes(scope, deps)
+    hookRoutes(scope, deps)
     graphqlRoutes(scope, deps)
     openApiRoutes(scope, deps, routes)
   }, '/api/v3')

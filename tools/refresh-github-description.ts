@@ -24,7 +24,9 @@ const TABLE = path.join(import.meta.dirname, '../test/conformance/rest-api.json'
 /** The founding operations and all that manages a fleet, and of hooks and Apps the lesser rows too. */
 const MANAGED = (JSON.parse(readFileSync(TABLE, 'utf8')) as Row[]).filter(
   ({ priority, path: at, in: where }) =>
-    where !== 'cloud' && !at.startsWith('{scope}') && (priority === 'P0' || priority === 'P1' || /\/hooks|\/app(?!s\/)|installation|^\/actions\/(?!runner)/.test(at)),
+    where !== 'cloud' &&
+    !at.startsWith('{scope}') &&
+    (priority === 'P0' || priority === 'P1' || /\/hooks|\/app(?!s\/)|installation|^\/actions\/(?!runner)/.test(at)),
 )
 
 const SERVED = [

@@ -7,6 +7,7 @@ import * as ownersOfLines from './migrations/0003-owners-of-lines.ts'
 import * as runnerGroups from './migrations/0005-runner-groups.ts'
 import * as queueSteering from './migrations/0008-queue-steering.ts'
 import * as smallObjects from './migrations/0002-small-objects.ts'
+import * as webhooks from './migrations/0006-webhooks.ts'
 import { isPostgres, type Db } from './open.ts'
 
 interface Migration {
@@ -24,6 +25,7 @@ const migrations: Migration[] = [
   { name: '0004-cancel-timeouts', breaking: false, up: cancelTimeouts.up },
   // An older node would give jobs to runners whose group does not allow it.
   { name: '0005-runner-groups', breaking: true, up: runnerGroups.up },
+  { name: '0006-webhooks', breaking: false, up: webhooks.up },
   { name: '0007-apps', breaking: true, up: apps.up },
   // An older node would order lines by another column than those that it fills.
   { name: '0008-queue-steering', breaking: true, up: queueSteering.up },

@@ -62,6 +62,12 @@ export function isPostgres(db: Db): boolean {
   return postgresDatabases.has(db.getExecutor().adapter)
 }
 
+/** `least(a, b)` of PostgreSQL is `min(a, b)` of SQLite. */
+export function smaller(db: Db, column: ReferenceExpression<Schema, keyof Schema>, value: number) {
+  const reference = sql.ref(column as string)
+  return isPostgres(db) ? sql<number>`least(${reference}, ${value})` : sql<number>`min(${reference}, ${value})`
+}
+
 /** True when the statement broke a unique key: the caller lost a race or the name is taken. */
 export function isUniqueViolation(error: unknown): boolean {
   const { code, errcode, message } = error as { code?: string; errcode?: number; message?: string }

@@ -1,4 +1,5 @@
 import type { Generated } from 'kysely'
+import type { HookOwnerKind } from '../model/hook.ts'
 
 /*
  * Every table, once, for both databases. Conventions: integer identity keys, instants in epoch milliseconds, JSON in text columns
@@ -356,6 +357,57 @@ export interface Schema {
     subjectId: number
     repositoryId: number | null
     payload: string
+    /** 1 while it is to become deliveries, 0 once it has, 2 where that failed; null where no webhook was there to hear of it. */
+    hooks: number | null
+  }
+
+  hook: {
+    id: Generated<number>
+    ownerKind: HookOwnerKind
+    ownerId: number
+    url: string
+    contentType: 'json' | 'form'
+    /** Encrypted. */
+    secret: string | null
+    insecureSsl: number
+    events: string
+    active: number
+    lastResponse: string | null
+    createdAt: number
+    updatedAt: number
+    deletedAt: number | null
+    /** When its next request is due; null for none. */
+    dueAt: number | null
+    /** The node that sends to it, and until when others leave it alone. */
+    laneHolder: string | null
+    laneUntil: number
+    /** Requests in a row that got no answer. */
+    troubles: number
+  }
+  hookDelivery: {
+    id: Generated<number>
+    hookId: number
+    guid: string
+    event: string
+    action: string | null
+    repositoryId: number | null
+    eventId: number | null
+    /** Deliveries of one key are made one after the other, by id. */
+    orderKey: string
+    payload: string
+    redelivery: number
+    state: 'pending' | 'delivered' | 'failed'
+    attempts: number
+    nextAttemptAt: number
+    createdAt: number
+    deliveredAt: number | null
+    durationMs: number | null
+    statusCode: number | null
+    status: string | null
+    url: string | null
+    requestHeaders: string | null
+    responseHeaders: string | null
+    responseBody: string | null
   }
 }
 

@@ -10,6 +10,7 @@ import { createRepository } from '../../src/core/repos/repositories.ts'
 import { knownScopes, type Actor } from '../../src/model/access.ts'
 import type { Account, Repository } from '../../src/model/account.ts'
 import { hashSecret, newPersonalToken } from '../../src/model/secret-text.ts'
+import { parseAllowedTargets } from '../../src/model/allowed-targets.ts'
 import { defaultTimes, type Times } from '../../src/model/times.ts'
 import { accountByLogin, accountInsert, collaboratorSet, membershipSet } from '../../src/store/accounts.ts'
 import { runnerGroupEnsureDefault } from '../../src/store/runner-groups.ts'
@@ -78,6 +79,7 @@ export async function startServer(options: StartOptions = {}): Promise<TestServe
     trustedProxies: [],
     contentUrl: undefined,
     retentionMs: 90 * 24 * 60 * 60_000,
+    webhooks: { allowed: parseAllowedTargets('127.0.0.1'), retries: 5 },
     tls: undefined,
     times: { ...defaultTimes, ...options.times },
     secrets: { key: randomBytes(32), adminToken, adminTokenFile: undefined },
