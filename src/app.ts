@@ -27,6 +27,7 @@ import { gitRoom } from './protocols/git/routes.ts'
 import { adminRoutes } from './protocols/github-rest/admin.ts'
 import { appRoutes } from './protocols/github-rest/apps.ts'
 import { graphqlRoutes } from './protocols/github-rest/graphql.ts'
+import { auditLogRoutes } from './protocols/github-rest/audit-log.ts'
 import { metaRoutes } from './protocols/github-rest/meta.ts'
 import { organizationRoutes } from './protocols/github-rest/organizations.ts'
 import { RateLimits } from './protocols/github-rest/rate-limits.ts'
@@ -209,6 +210,7 @@ function registerRooms(app: App, deps: RestDeps, routes: readonly ServedRoute[])
     appRoutes(scope, deps)
     hookRoutes(scope, deps)
     graphqlRoutes(scope, deps)
+    auditLogRoutes(scope, deps)
     openApiRoutes(scope, deps, routes)
   }, '/api/v3')
   room((scope) => {
