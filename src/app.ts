@@ -130,7 +130,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const dispatcher = stack.use(new Dispatcher(base))
     const hookSender = stack.use(new HookSender(base))
     const jitKeys = stack.use(new KeyPool(options.keyPoolSize))
-    const deps = { ...base, dispatcher, jitKeys, book, rateLimits: new RateLimits(now), shutdown: shutdown.signal }
+    const deps = { ...base, dispatcher, jitKeys, book, rateLimits: new RateLimits(now, config.rateLimit), shutdown: shutdown.signal }
     const feed = new Feed(deps)
 
     const http = createServer({

@@ -90,7 +90,7 @@ async function* csvOf(entries: AsyncGenerator<AuditView>): AsyncGenerator<string
 
 /** RFC 4180; what a spreadsheet would take for a formula is made text. */
 function cell(value: unknown): string {
-  const text = value === null || value === undefined ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value)
+  const text = typeof value === 'string' ? value : value === null || value === undefined ? '' : JSON.stringify(value)
   const plain = /^[=+\-@\t\r]/.test(text) && typeof value === 'string' ? `'${text}` : text
   return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain
 }
