@@ -1,6 +1,18 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { knownScopes, hasScope, ownScopes, reaches, repositoryScopes, type Need, type RepositoryRole } from '../src/model/access.ts'
-import type { ServedRoute } from '../src/app.ts'
+import {
+  knownScopes,
+  hasScope,
+  ownScopes,
+  reaches,
+  repositoryScopes,
+  type Actor,
+  type Need,
+  type RepositoryRole,
+  type UserActor,
+} from '../src/model/access.ts'
+import type { ServedRoute } from '../src/http/served-route.ts'
+import { acceptedPermissions, grants, type PermissionNeed, type Permissions } from '../src/model/permissions.ts'
+import { appJwt, asApp, installApp, installationToken, makeApp, type TestApp } from './support/apps.ts'
 import { queueRun, oneJob } from './support/queue.ts'
 import { readRestTable } from './support/rest-table.ts'
 import { startServer, type TestServer } from './support/start-server.ts'
@@ -57,6 +69,10 @@ function verdictFor(person: Person, need: Need, name: RepositoryName): Verdict {
   switch (need.on) {
     case 'nothing':
       return need.role === 'owner' ? 404 : scoped(need.scopes) ? 'allowed' : 403
+    case 'app':
+      return 401
+    case 'installation':
+      return 403
     case 'site':
       return !person.siteAdmin ? 404 : scoped(need.scopes) ? 'allowed' : 403
     case 'enterprise':
@@ -78,7 +94,88 @@ function verdictFor(person: Person, need: Need, name: RepositoryName): Verdict {
   }
 }
 
+/** An App's JWT, a token of an installation, or a fine-grained token of a person: what it was given decides, not scopes. */
+interface Granted {
+  name: string
+  kind: 'app' | 'installation' | 'person'
+  /** What it is for: the organization of the paths, another one, or nobody's. */
+  at: 'acme' | 'other' | undefined
+  permissions: 'all' | 'none'
+  /** In `acme`. */
+  repositories: readonly RepositoryName[]
+  person?: Person
+}
+
+const GRANTED: Granted[] = [
+  { name: 'App JWT', kind: 'app', at: undefined, permissions: 'none', repositories: [] },
+  { name: 'installation with all permissions', kind: 'installation', at: 'acme', permissions: 'all', repositories: SEEN },
+  { name: 'installation without a permission', kind: 'installation', at: 'acme', permissions: 'none', repositories: SEEN },
+  { name: 'installation for one repository', kind: 'installation', at: 'acme', permissions: 'all', repositories: ['inner'] },
+  { name: 'installation token narrowed to one repository', kind: 'installation', at: 'acme', permissions: 'all', repositories: ['rocket'] },
+  { name: 'installation elsewhere', kind: 'installation', at: 'other', permissions: 'all', repositories: [] },
+  ...(['owner', 'member', 'writer', 'site-admin'] as const).flatMap((who): Granted[] => {
+    const person = PEOPLE.find(({ name }) => name === who)
+    if (!person) throw new Error(`there is no ${who}`)
+    const of = (name: string, rest: Pick<Granted, 'at' | 'permissions' | 'repositories'>): Granted => ({
+      name: `fine-grained token of ${who}, ${name}`,
+      kind: 'person',
+      person,
+      ...rest,
+    })
+    return [
+      of('with all permissions', { at: 'acme', permissions: 'all', repositories: SEEN }),
+      of('without a permission', { at: 'acme', permissions: 'none', repositories: SEEN }),
+      of('for one repository', { at: 'acme', permissions: 'all', repositories: ['inner'] }),
+      of('for what is their own', { at: undefined, permissions: 'all', repositories: [] }),
+    ]
+  }),
+]
+
+function grantedVerdict(token: Granted, need: Need, name: RepositoryName, { url }: ServedRoute): Verdict {
+  // What is about the asker takes a user (rest-api.md 2.1).
+  if (token.kind !== 'person' && url.startsWith('/api/v3/user/memberships/')) return 403
+  // The run that it is asked for is not there.
+  if (url.startsWith('/api/fleetfoot/runs/') && name !== 'rocket') return 404
+  const { kind, person, at } = token
+  const has = (permission: PermissionNeed) => grants(token.permissions === 'all' ? everyPermission : { metadata: 'read' }, permission)
+  switch (need.on) {
+    case 'nothing':
+      if (need.registration !== undefined) return 404
+      return need.role === 'anyone' || (kind === 'person' && has(need.permission)) ? 'allowed' : 403
+    case 'app':
+      return kind === 'app' ? 'allowed' : 401
+    case 'installation':
+      return kind === 'installation' ? 'allowed' : 403
+    case 'site':
+      return person?.siteAdmin ? 403 : 404
+    case 'enterprise':
+      return 404
+    case 'organization': {
+      if (need.role === 'anyone') return 'allowed'
+      if (person && !person.role && !person.siteAdmin) return 404
+      if (!person) return at !== 'acme' ? 404 : has(need.permission) ? 'allowed' : 403
+      const isEnough = person.siteAdmin || person.role === 'owner' || need.role === 'member'
+      return isEnough && at === 'acme' && has(need.permission) ? 'allowed' : 403
+    }
+    case 'repository': {
+      const isOpen = VISIBILITY[name] === 'public' && need.role === 'read'
+      if (isOpen) return 'allowed'
+      if (!token.repositories.includes(name)) return VISIBILITY[name] === 'public' ? 403 : 404
+      if (person && roleOf(person, name, need) === undefined) return 404
+      const isEnough = !person || reaches(roleOf(person, name, need), need.role as RepositoryRole)
+      return isEnough && has(need.permission) ? 'allowed' : 403
+    }
+    default:
+      throw new Error('there is no such place')
+  }
+}
+
+/** Each key that a route of ours takes, at the higher of its levels. */
+const everyPermission: Permissions = {}
+
 let server: TestServer
+let app: TestApp
+let bareApp: TestApp
 let runner: WireRunner
 let job: JobMessageBody
 let runId = 0
@@ -103,7 +200,64 @@ beforeAll(async () => {
     job = await runner.takeJob()
     jobId = (await server.deps.db.selectFrom('job').select('id').executeTakeFirstOrThrow()).id
   }
+  for (const { access } of server.running.routes) {
+    const [key, level] = access?.by === 'actor' ? access.need.permission.split(':') : []
+    if (key !== undefined && level !== undefined) everyPermission[key] = 'write'
+  }
+  await makeGrantedTokens()
 })
+
+async function makeGrantedTokens(): Promise<void> {
+  app = await makeApp(server, everyPermission)
+  bareApp = await makeApp(server, {}, { name: 'Bare' })
+  const selecting = await makeApp(server, everyPermission, { name: 'Selecting' })
+  const whole = await installApp(server, app, 'acme')
+  const made: Record<string, () => Promise<string>> = {
+    'installation with all permissions': () => installationToken(server, app, whole),
+    'installation without a permission': async () => installationToken(server, bareApp, await installApp(server, bareApp, 'acme')),
+    'installation for one repository': async () =>
+      installationToken(server, selecting, await installApp(server, selecting, 'acme', ['inner'])),
+    'installation token narrowed to one repository': () => installationToken(server, app, whole, { repositories: ['rocket'] }),
+    'installation elsewhere': async () => installationToken(server, app, await installApp(server, app, 'other')),
+  }
+  for (const { name, person, at, permissions, repositories } of GRANTED) {
+    const make = made[name]
+    if (make) tokens.set(name, await make())
+    else if (!person) tokens.set(name, appJwt(app))
+    else tokens.set(name, await fineGrainedToken(person, at, permissions, repositories))
+  }
+}
+
+/** As a site administrator makes one; for who is in no organization, put into the database: the membership may have ended since. */
+async function fineGrainedToken(
+  person: Person,
+  at: Granted['at'],
+  level: Granted['permissions'],
+  names: readonly string[],
+): Promise<string> {
+  const permissions = level === 'all' ? everyPermission : {}
+  const repositories = names.length === SEEN.length || at === undefined ? undefined : names
+  const isIn = at === undefined || person.role !== undefined || person.siteAdmin === true
+  const body = {
+    name: 'fine',
+    permissions,
+    ...(at !== undefined && isIn && { resource_owner: at }),
+    ...(isIn && repositories && { repositories }),
+  }
+  const made = await server.admin('POST', `/api/fleetfoot/users/${person.name}/tokens`, body)
+  const { id, token } = (await made.json()) as { id: number; token: string }
+  if (isIn) return token
+  const { db } = server.deps
+  const organization = await db.selectFrom('account').select('id').where('login', '=', at).executeTakeFirstOrThrow()
+  const found = await db.selectFrom('repository').select(['id', 'name']).where('ownerId', '=', organization.id).execute()
+  const ids = repositories && found.filter((row) => repositories.includes(row.name)).map((row) => row.id)
+  await db
+    .updateTable('token')
+    .set({ ownerId: organization.id, repositories: ids ? JSON.stringify(ids) : null })
+    .where('id', '=', id)
+    .execute()
+  return token
+}
 afterAll(async () => server[Symbol.asyncDispose]())
 
 /** A path with its parameters filled: the organization and repository are there, what lies below them mostly not. */
@@ -117,6 +271,9 @@ function fill(url: string, name: RepositoryName): string {
     repository_id: String(ids[name]),
     runner_id: '999999',
     runner_group_id: '1',
+    target_id: '999999',
+    target: '999999',
+    rule_id: '999999',
     run_id: name === 'rocket' ? String(runId) : '999999',
     job_id: name === 'rocket' ? String(jobId) : '999999',
     check_run_id: name === 'rocket' ? String(jobId) : '999999',
@@ -132,6 +289,12 @@ function fill(url: string, name: RepositoryName): string {
     ref: 'main',
     id: '999999',
     token_id: '999999',
+    user_id: '999999',
+    installation_id: '999999',
+    app_slug: 'absent',
+    key_id: '999999',
+    account: 'acme',
+    code: 'absent',
     hook_id: '999999',
     delivery_id: '999999',
   }
@@ -171,6 +334,7 @@ test('scopes are those of the reference', () => {
     repo: (need) => need.on === 'repository' && need.scopes.includes('repo'),
     'repo*': (need) => need.on !== 'repository' || need.role === 'read' || need.scopes.includes('repo'),
     'admin:org': (need) => need.scopes.includes('admin:org'),
+    'admin:enterprise': (need) => need.scopes.includes('admin:enterprise'),
     'manage_runners:enterprise': (need) => need.scopes.includes('manage_runners:enterprise'),
     'read:org': (need) => need.scopes.includes('read:org'),
     none: (need) => need.scopes.length === 0,
@@ -181,6 +345,9 @@ test('scopes are those of the reference', () => {
     'admin:repo_hook': (need) => need.scopes.some((scope) => scope.endsWith(':repo_hook')),
     'admin:org_hook': (need) => need.scopes.includes('admin:org_hook'),
     delete_repo: (need) => need.scopes.includes('delete_repo'),
+    JWT: (need) => need.on === 'app' && need.scopes.length === 0,
+    '—': (need) => need.scopes.length === 0,
+    'admin:read or admin:org': (need) => need.scopes.includes('admin:org'),
     'site admin': (need) => need.on === 'site' && need.scopes.includes('site_admin'),
   }
   // Making a repository of one's own takes `public_repo`, and `repo` once it is private, which the use-case checks.
@@ -194,6 +361,88 @@ test('scopes are those of the reference', () => {
       wrong.push(`${row.operationId}: ${row.scope} against ${JSON.stringify(route.access.need.scopes)}`)
   }
   expect(wrong).toEqual([])
+})
+
+test('permissions are those of the reference, and every operation of ours is in it', () => {
+  const rows = new Map(readRestTable().map((row) => [row.operationId, row]))
+  // Not in the tables of the reference.
+  const described: Record<string, PermissionNeed> = {
+    'orgs/list-for-user': 'public',
+    'repos/list-for-user': 'public',
+    'repos/download-tarball-archive': 'contents:read',
+    'repos/download-zipball-archive': 'contents:read',
+    'actions/list-self-hosted-runner-groups-for-repo': 'administration:read',
+    'actions/get-self-hosted-runner-group-for-repo': 'administration:read',
+    'apps/get-by-slug': 'public',
+    'apps/create-from-manifest': 'public',
+    'apps/delete-installation': 'app JWT',
+    'apps/suspend-installation': 'app JWT',
+    'apps/unsuspend-installation': 'app JWT',
+  }
+  const wrong: string[] = []
+  for (const { operationId, access } of server.running.routes) {
+    if (operationId === undefined || access?.by !== 'actor') continue
+    const wanted = rows.get(operationId)?.permission.replace(/ \(.*\)$/, '') ?? described[operationId]
+    if (access.need.permission !== wanted) wrong.push(`${operationId}: ${wanted} against ${access.need.permission}`)
+  }
+  expect(wrong).toEqual([])
+})
+
+/** Where each kind of actor and of a user's token is walked through every route: a new one does not compile without a line here. */
+const WALKED = {
+  anonymous: 'nobody, and somebody with a bad or expired token',
+  user: 'people',
+  job: 'machines',
+  app: 'Apps and fine-grained tokens',
+  installation: 'Apps and fine-grained tokens',
+  registration: 'machines',
+  system: 'has no credentials',
+  personal: 'people',
+  // The administrator's and impersonation tokens are personal ones with another origin.
+  admin: 'people',
+  impersonation: 'people',
+  fine_grained: 'Apps and fine-grained tokens',
+} satisfies Record<Actor['kind'] | UserActor['token']['kind'], string>
+
+describe(WALKED.installation, () => {
+  test.each(GRANTED)('$name gets what the declarations say, everywhere', async (token) => {
+    await loadIds()
+    const wrong: string[] = []
+    for (const route of server.running.routes) {
+      if (route.access?.by !== 'actor') continue
+      const { need } = route.access
+      for (const name of need.on === 'repository' ? SEEN : (['rocket'] as const)) {
+        const verdict = grantedVerdict(token, need, name, route)
+        if (verdict === 'allowed' && isDestructive(route)) continue
+        const target = fill(route.url, name)
+        const abort = new AbortController()
+        const answer = await call(route, target, `Bearer ${tokens.get(token.name)}`, abort.signal)
+        if (!answer.headers.get('content-type')?.includes('event-stream')) await answer.text()
+        abort.abort()
+        if (!fits(answer.status, verdict, route, need)) wrong.push(`${route.method} ${target}: ${answer.status}, expected ${verdict}`)
+        if (answer.headers.has('x-oauth-scopes')) wrong.push(`${route.method} ${target}: tells scopes`)
+        const told = answer.headers.get('x-accepted-github-permissions')
+        const wanted = route.url.startsWith('/api/v3') ? (acceptedPermissions(need.permission) ?? null) : null
+        if (told !== wanted && !route.url.includes('/graphql')) wrong.push(`${route.method} ${target}: tells ${told}, not ${wanted}`)
+      }
+    }
+    expect(wrong).toEqual([])
+  })
+
+  test('a token of a suspended installation opens nothing, not even what is public', async () => {
+    await loadIds()
+    const suspended = await makeApp(server, everyPermission, { name: 'Suspended' })
+    const id = await installApp(server, suspended, 'acme')
+    const token = await installationToken(server, suspended, id)
+    await asApp(server, suspended)('PUT', `/app/installations/${id}/suspended`)
+    const wrong: string[] = []
+    for (const route of server.running.routes.filter(isActor)) {
+      const target = fill(route.url, 'open')
+      const { status } = await call(route, target, `Bearer ${token}`)
+      if (status !== 403) wrong.push(`${route.method} ${target}: ${status}`)
+    }
+    expect(wrong).toEqual([])
+  })
 })
 
 describe('people', () => {
@@ -286,7 +535,7 @@ describe('machines', () => {
         const mayRead = need.role === 'anyone' || (need.job !== undefined && name !== 'inner')
         const isFine = mayRead
           ? byGithubToken !== 401 && byGithubToken !== 403 && byGithubToken < 500
-          : byGithubToken === 403 || byGithubToken === 404
+          : byGithubToken === 404 || byGithubToken === (need.on === 'app' ? 401 : 403)
         if (!isFine) wrong.push(`GITHUB_TOKEN ${route.method} ${target}: ${byGithubToken}`)
       }
     }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { ServedRoute } from '../src/app.ts'
+import type { ServedRoute } from '../src/http/served-route.ts'
 import { startServer, type TestServer } from './support/start-server.ts'
 
 /*

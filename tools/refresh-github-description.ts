@@ -14,20 +14,23 @@ const VERSION = '23.0.2'
 const RELEASE = 'ghes-3.19'
 const TARGET = path.join(import.meta.dirname, `../test/conformance/github/${RELEASE}.json`)
 
+interface Row {
+  priority: string
+  method: string
+  path: string
+  in: string
+}
+const TABLE = path.join(import.meta.dirname, '../test/conformance/rest-api.json')
+/** The founding operations and all that manages a fleet, and of hooks and Apps the lesser rows too. */
+const MANAGED = (JSON.parse(readFileSync(TABLE, 'utf8')) as Row[]).filter(
+  ({ priority, path: at, in: where }) =>
+    where !== 'cloud' &&
+    !at.startsWith('{scope}') &&
+    (priority === 'P0' || priority === 'P1' || /\/hooks|\/app(?!s\/)|installation|^\/actions\/(?!runner)/.test(at)),
+)
+
 const SERVED = [
-  ...['/repos/{owner}/{repo}', '/orgs/{org}', '/enterprises/{enterprise}'].flatMap((scope) => [
-    `GET ${scope}/actions/runners`,
-    `GET ${scope}/actions/runners/downloads`,
-    `POST ${scope}/actions/runners/registration-token`,
-    `POST ${scope}/actions/runners/remove-token`,
-    `GET ${scope}/actions/runners/{runner_id}`,
-    `DELETE ${scope}/actions/runners/{runner_id}`,
-    `POST ${scope}/actions/runners/generate-jitconfig`,
-  ]),
-  'GET /orgs/{org}/actions/runner-groups',
-  'GET /orgs/{org}/actions/runner-groups/{runner_group_id}',
-  'GET /enterprises/{enterprise}/actions/runner-groups',
-  'GET /enterprises/{enterprise}/actions/runner-groups/{runner_group_id}',
+  ...MANAGED.map(({ method, path: at }) => `${method} ${at}`),
   'GET /repos/{owner}/{repo}/actions/workflows',
   'GET /repos/{owner}/{repo}/actions/workflows/{workflow_id}',
   'POST /repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches',
@@ -77,22 +80,21 @@ const SERVED = [
   'DELETE /admin/users/{username}/authorizations',
   'PUT /users/{username}/site_admin',
   'DELETE /users/{username}/site_admin',
-  ...['/repos/{owner}/{repo}', '/orgs/{org}', '/admin'].flatMap((scope) => [
-    `GET ${scope}/hooks`,
-    `POST ${scope}/hooks`,
-    `GET ${scope}/hooks/{hook_id}`,
-    `PATCH ${scope}/hooks/{hook_id}`,
-    `DELETE ${scope}/hooks/{hook_id}`,
-    `POST ${scope}/hooks/{hook_id}/pings`,
-  ]),
-  ...['/repos/{owner}/{repo}', '/orgs/{org}'].flatMap((scope) => [
-    `GET ${scope}/hooks/{hook_id}/config`,
-    `PATCH ${scope}/hooks/{hook_id}/config`,
-    `GET ${scope}/hooks/{hook_id}/deliveries`,
-    `GET ${scope}/hooks/{hook_id}/deliveries/{delivery_id}`,
-    `POST ${scope}/hooks/{hook_id}/deliveries/{delivery_id}/attempts`,
-  ]),
-  'POST /repos/{owner}/{repo}/hooks/{hook_id}/tests',
+  'POST /app-manifests/{code}/conversions',
+  'GET /app',
+  'GET /apps/{app_slug}',
+  // Not `GET /app/installations`: it describes accounts that are a user and an enterprise at once.
+  'GET /app/installations/{installation_id}',
+  'DELETE /app/installations/{installation_id}',
+  'PUT /app/installations/{installation_id}/suspended',
+  'DELETE /app/installations/{installation_id}/suspended',
+  'POST /app/installations/{installation_id}/access_tokens',
+  'GET /orgs/{org}/installation',
+  'GET /orgs/{org}/installations',
+  'GET /repos/{owner}/{repo}/installation',
+  'GET /users/{username}/installation',
+  'GET /installation/repositories',
+  'DELETE /installation/token',
 ]
 
 /** Keywords that decide whether a value fits. Everything else is prose, or an error here so that nothing is lost unseen. */

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempDisposableSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect, test } from 'vitest'
+import { appJwt } from '../../test/support/apps.ts'
 import { commandFor, runCommand } from '../../test/support/run-command.ts'
 import { startServer } from '../../test/support/start-server.ts'
 
@@ -114,4 +115,73 @@ test('the token is the one in the data folder when none is given', async () => {
   expect(here.code).toBe(0)
   expect(elsewhere).toMatchObject({ code: 1, stdout: '' })
   expect(elsewhere.stderr).toContain("there is no administrator's token at /nowhere/admin-token\n  set FLEETFOOT_DATA_DIR")
+})
+
+test('an App is made, its key written down, installed, and gone', async () => {
+  await using server = await startServer()
+  const acme = await server.organization('acme')
+  await server.repository('acme', 'rocket')
+  const { run } = commandFor(server)
+  using folder = mkdtempDisposableSync(path.join(tmpdir(), 'fleetfoot-cli-'))
+  const file = path.join(folder.path, 'fleet.pem')
+
+  const permissions = 'organization_self_hosted_runners=write, actions=read'
+  const made = await run('admin', 'apps', 'create', 'Fleet bot', '--owner', 'acme', '--permissions', permissions, '--key-file', file)
+  const again = await run('admin', 'apps', 'create', 'Other', '--owner', 'acme', '--key-file', file)
+  const installed = await run('admin', 'apps', 'install', 'fleet-bot', 'acme', '--repositories', 'rocket')
+  const listed = await run('admin', 'apps', 'list')
+  const second = await run('admin', 'apps', 'key', 'fleet-bot')
+  const keys = JSON.parse((await run('admin', 'apps', 'keys', 'fleet-bot', '--json')).stdout) as { id: number }[]
+
+  expect(made).toMatchObject({ code: 0, stdout: '' })
+  expect(made.stderr).toMatch(/^App fleet-bot made: id \d+, client id Iv23li\w{14}, client secret [0-9a-f]{40}\n/)
+  expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('fleet.pem is there already') })
+  expect(statSync(file).mode & 0o777).toBe(0o600)
+  expect(installed.stdout).toMatch(/^App fleet-bot is installed at acme, installation \d+: actions=read,metadata=read,organization_self_/)
+  expect(listed.stdout).toMatch(/^1 +fleet-bot +acme +1 installations +actions=read/)
+  expect(second.stdout).toMatch(/^-----BEGIN RSA PRIVATE KEY-----\n[^]+-----END RSA PRIVATE KEY-----\n$/)
+
+  const id = JSON.parse((await run('admin', 'apps', 'list', '--json')).stdout)[0].id as number
+  const app = { id, pem: readFileSync(file, 'utf8') }
+  const found = await server.call(undefined)('GET', '/orgs/acme/installation', undefined, { Authorization: `Bearer ${appJwt(app)}` })
+  expect(await found.json()).toMatchObject({ target_id: acme.id, repository_selection: 'selected' })
+  expect(await run('admin', 'apps', 'delete-key', 'fleet-bot', String(keys[1]?.id))).toMatchObject({ code: 0 })
+  expect(await run('admin', 'apps', 'uninstall', 'fleet-bot', 'acme')).toMatchObject({ code: 0 })
+  expect(await run('admin', 'apps', 'delete', 'fleet-bot')).toMatchObject({ code: 0 })
+  expect((await run('admin', 'apps', 'list')).stdout).toBe('')
+})
+
+test('a manifest becomes a code, and the code an App', async () => {
+  await using server = await startServer()
+  const { run } = commandFor(server)
+  using folder = mkdtempDisposableSync(path.join(tmpdir(), 'fleetfoot-cli-'))
+  const file = path.join(folder.path, 'manifest.json')
+  writeFileSync(file, JSON.stringify({ name: 'Probot', url: 'https://probot.example', default_permissions: { contents: 'read' } }))
+
+  const code = await run('admin', 'apps', 'manifest', file, '--owner', 'admin')
+  const bad = await run('admin', 'apps', 'manifest', import.meta.filename, '--owner', 'admin')
+
+  expect(bad).toMatchObject({ code: 1, stderr: expect.stringContaining('cannot be read as JSON') })
+  const made = await server.call(undefined)('POST', `/app-manifests/${code.stdout.trim()}/conversions`)
+  expect(await made.json()).toMatchObject({ slug: 'probot', permissions: { contents: 'read', metadata: 'read' } })
+})
+
+test('a fine-grained token is made with permissions, and listed with them', async () => {
+  await using server = await startServer()
+  await server.user('mona')
+  await server.organization('acme', { mona: 'owner' })
+  await server.repository('acme', 'rocket')
+  const { run } = commandFor(server)
+  const create = (...options: string[]) => run('admin', 'tokens', 'create', 'mona', ...options)
+
+  const made = await create('--permissions', 'actions=read', '--owner', 'acme', '--repositories', 'rocket', '--name', 'ci')
+  expect(made.stdout).toMatch(/^github_pat_\w{22}_\w{59}\n$/)
+  expect((await run('admin', 'tokens', 'list', 'mona')).stdout).toMatch(/ci +acme\/\{rocket\}: actions=read,metadata=read +does not expire/)
+  expect((await server.call(made.stdout.trim())('GET', '/repos/acme/rocket/actions/runs')).status).toBe(200)
+  for (const options of [
+    ['--permissions', 'actions'],
+    ['--permissions', 'actions=read', '--scopes', 'repo'],
+    ['--owner', 'acme'],
+  ])
+    expect(await create(...options)).toMatchObject({ code: 2, stdout: '' })
 })

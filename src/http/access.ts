@@ -1,4 +1,12 @@
-import { authorizeEnterprise, authorizeOrganization, authorizeRepository, requireSiteAdmin, requireUser } from '../core/access/authorize.ts'
+import {
+  authorizeEnterprise,
+  authorizeOrganization,
+  authorizeRepository,
+  requireApp,
+  requireInstallation,
+  requireSiteAdmin,
+  requireUser,
+} from '../core/access/authorize.ts'
 import type { Deps } from '../core/deps.ts'
 import type { Actor, Need } from '../model/access.ts'
 import { AppError } from '../model/errors.ts'
@@ -48,6 +56,8 @@ type Params = Record<string, string | undefined>
 async function checkNeed(deps: Pick<Deps, 'db' | 'log'>, actor: Actor, need: Need, params: Params): Promise<void> {
   requireReadable(params)
   if (need.on === 'nothing') return checkPlain(actor, need)
+  if (need.on === 'app') return void requireApp(actor)
+  if (need.on === 'installation') return void requireInstallation(actor)
   if (need.on === 'site') return void requireSiteAdmin(actor, need)
   if (need.on === 'enterprise') return void (await authorizeEnterprise(deps, actor, params['enterprise'] ?? '', need))
   if (need.on === 'organization') {

@@ -2,7 +2,8 @@ import { AppError } from './errors.ts'
 
 export interface Account {
   id: number
-  kind: 'user' | 'organization'
+  /** A bot is what an App acts as. */
+  kind: 'user' | 'organization' | 'bot'
   login: string
   name: string | null
   email: string | null
@@ -30,6 +31,11 @@ export interface Repository {
   createdAt: number
   updatedAt: number
   pushedAt: number | null
+}
+
+/** GitHub's word for the kind of an account. */
+export function accountType({ kind }: Pick<Account, 'kind'>): 'User' | 'Organization' | 'Bot' {
+  return kind === 'organization' ? 'Organization' : kind === 'bot' ? 'Bot' : 'User'
 }
 
 /** `owner/name` with the canonical spelling. */

@@ -12,6 +12,21 @@ export function newPersonalToken(): string {
   return withChecksum('ghp_', draw(ALPHANUMERIC, 30))
 }
 
+/** A token of an App's installation. */
+export function newInstallationToken(): string {
+  return withChecksum('ghs_', draw(ALPHANUMERIC, 30))
+}
+
+/** A fine-grained personal token, in the form that secret scanners know. */
+export function newFineGrainedToken(): string {
+  return `github_pat_${draw(ALPHANUMERIC, 22)}_${draw(ALPHANUMERIC, 59)}`
+}
+
+/** What an App is called by OAuth clients, and may name itself by in a JWT. */
+export function newClientId(): string {
+  return `Iv23li${draw(ALPHANUMERIC, 14)}`
+}
+
 /** `GITHUB_TOKEN` from 32 derived bytes: the same bytes give the same token, so that a repeated acquire does. */
 export function jobTokenText(derived: Buffer): string {
   const body = Array.from(derived.subarray(0, 30), (byte) => ALPHANUMERIC[byte % 62]).join('')

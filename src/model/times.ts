@@ -37,6 +37,9 @@ export interface Times {
   sweepEvery: number
   runnerToken: number
   registrationToken: number
+  installationToken: number
+  /** A manifest of an App must be converted within this. */
+  appManifest: number
   signedUrl: number
   /** A redirect to a log is valid this long. */
   logRedirect: number
@@ -65,6 +68,8 @@ export const defaultTimes: Times = {
   sweepEvery: 5 * SECOND,
   runnerToken: HOUR,
   registrationToken: HOUR,
+  installationToken: HOUR,
+  appManifest: HOUR,
   signedUrl: 24 * HOUR,
   logRedirect: MINUTE,
   archiveUrl: HOUR,

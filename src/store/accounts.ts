@@ -14,7 +14,7 @@ export function decodeAccount(row: Selectable<Schema['account']>): Account {
 export async function accountInsert(
   db: Db,
   account: {
-    kind: 'user' | 'organization'
+    kind: 'user' | 'organization' | 'bot'
     login: string
     name?: string | null
     email?: string | null
@@ -80,13 +80,17 @@ export async function organizationList(db: Db, since: number, limit: number): Pr
   return rows.map(decodeAccount)
 }
 
-/** Organizations that a user belongs to, by login; a page and the whole count. */
+/** Organizations that a user belongs to, by login, or only one of them; a page and the whole count. */
 export async function organizationsOfUser(
   db: Db,
   userId: number,
   page: { offset: number; limit: number },
+  only?: number,
 ): Promise<{ organizations: Account[]; total: number }> {
-  const matching = db.selectFrom('membership').where('membership.userId', '=', userId)
+  const matching = db
+    .selectFrom('membership')
+    .where('membership.userId', '=', userId)
+    .$if(only !== undefined, (query) => query.where('membership.organizationId', '=', only ?? 0))
   const rows = await matching
     .innerJoin('account', 'account.id', 'membership.organizationId')
     .selectAll('account')

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Kysely, type CompiledQuery } from 'kysely'
 import { expect, test } from 'vitest'
+import { appByClientId, appKeys, installationAt, installationById, installationHasRepository, installationList } from './apps.ts'
 import { eventsForHooks, eventsSettleHooks } from './events.ts'
 import {
   deliveriesDrop,
@@ -22,17 +23,27 @@ import { lastPushOf } from './pushes.ts'
 import { runnerById } from './runners.ts'
 import type { Schema } from './schema.ts'
 import { sqliteDialect } from './sqlite.ts'
+import { expiredDelete, tokenByHash, tokenDeleteOfInstallation } from './tokens.ts'
 
-test('no statement of a poll, a claim or a lease reads a whole table', async () => {
+test('no statement of a sign-in, a poll, a claim or a lease reads a whole table', async () => {
   const { count, scans } = await scansOf(async (tx) => {
     await runnerById(tx, 1)
     await assignmentOfRunner(tx, 1)
-    await jobClaim(tx, { scope: { kind: 'organization', id: 1 }, labels: new Set(['a']), groupName: 'Default', allowsPublic: false })
+    await jobClaim(tx, { scope: { kind: 'organization', id: 1 }, labels: new Set(['a']), group: undefined })
     await lineSettle(tx, 1)
     await jobUpdate(tx, 1, ['queued'], { status: 'assigned' })
     await jobsQueuedBefore(tx, 1, 10)
     await jobsOnRunners(tx, { overdueAt: 1, limit: 10 })
     await assignmentsSilent(tx, 1, 1, 10)
+    await tokenByHash(tx, 'hash')
+    await tokenDeleteOfInstallation(tx, 1, 1)
+    await expiredDelete(tx, 1)
+    await appByClientId(tx, 'id')
+    await appKeys(tx, 1)
+    await installationById(tx, 1)
+    await installationAt(tx, 1, 1)
+    await installationList(tx, { accountId: 1 }, { offset: 0, limit: 1 })
+    await installationHasRepository(tx, 1, 1)
   })
 
   expect(count).toBeGreaterThan(8)

@@ -1,4 +1,4 @@
-import { sql, type RawBuilder, type Selectable } from 'kysely'
+import { sql, type Expression, type ExpressionBuilder, type RawBuilder, type Selectable, type SqlBool } from 'kysely'
 import type { Repository } from '../model/account.ts'
 import { accountRows, decodeAccount } from './accounts.ts'
 import { literals } from './literals.ts'
@@ -102,13 +102,16 @@ function ordered<Q extends { orderBy(column: RawBuilder<unknown>): Q }>(
 }
 
 /**
- * Repositories of an owner that the reader may see. `reader`: 'all', or a user whose collaborations count beside public and
- * internal ones; null is an anonymous reader.
+ * Whose eyes a list is made for: all, a user whose collaborations count beside public and internal ones, a token that reaches certain
+ * repositories beside public ones, or nobody known.
  */
+export type RepositoryReader = 'all' | { userId: number } | { only: number[] | null; installationId: number | null } | null
+
+/** Repositories of an owner that the reader may see. */
 export async function repositoryList(
   db: Db,
   owner: number,
-  reader: 'all' | { userId: number } | null,
+  reader: RepositoryReader,
   selection: RepositorySelection,
 ): Promise<{ repositories: Repository[]; total: number }> {
   const { visibilities = EVERY_VISIBILITY } = selection
@@ -119,24 +122,26 @@ export async function repositoryList(
     .where((eb) => eb.or(visibilities.map((visibility) => eb('visibility', '=', visibility))))
     .$if(reader === null, (query) => query.where('visibility', '=', 'public'))
     .$if(reader !== null && reader !== 'all', (query) =>
-      query.where((eb) =>
-        eb.or([
-          eb('visibility', 'in', ['public', 'internal']),
-          eb(
-            'repository.id',
-            'in',
-            eb
-              .selectFrom('collaborator')
-              .select('repositoryId')
-              .where('userId', '=', reader === 'all' || reader === null ? 0 : reader.userId),
-          ),
-        ]),
-      ),
+      query.where((eb) => (reader === null || reader === 'all' ? eb.lit(1) : seenBy(eb, reader))),
     )
   const rows = await ordered(matching.selectAll('repository'), selection).offset(selection.offset).limit(selection.limit).execute()
   const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
   const ownerRow = await db.selectFrom('account').selectAll().where('id', '=', owner).executeTakeFirstOrThrow()
   return { repositories: rows.map((row) => decodeRepository(row, ownerRow)), total: count }
+}
+
+function seenBy(eb: ExpressionBuilder<Schema, 'repository'>, reader: Exclude<RepositoryReader, 'all' | null>): Expression<SqlBool> {
+  if ('userId' in reader) {
+    const given = eb.selectFrom('collaborator').select('repositoryId').where('userId', '=', reader.userId)
+    return eb.or([eb('visibility', 'in', ['public', 'internal']), eb('repository.id', 'in', given)])
+  }
+  const { only, installationId } = reader
+  const selected = eb.selectFrom('installationRepository').select('repositoryId').where('installationId', '=', installationId)
+  const reached = [
+    ...(only === null ? [] : [only.length === 0 ? eb('repository.id', '=', 0) : eb('repository.id', 'in', only)]),
+    ...(installationId === null ? [] : [eb('repository.id', 'in', selected)]),
+  ]
+  return eb.or([eb('visibility', '=', 'public'), eb.and(reached)])
 }
 
 /** How many repositories an owner has that everybody sees, and that not everybody does. */
@@ -155,13 +160,20 @@ export async function repositoryCounts(db: Db, ownerId: number): Promise<{ open:
 export type Affiliation = 'owner' | 'collaborator' | 'organization_member'
 const EVERY_WAY: Affiliation[] = ['owner', 'collaborator', 'organization_member']
 
+/** What a fine-grained token leaves of a list. */
+interface RepositoryBounds {
+  ownerId?: number
+  only?: number[] | null
+}
+
 /** Repositories that a user owns, was invited to or sees as a member. */
 export async function repositoryListOfUser(
   db: Db,
   userId: number,
-  selection: RepositorySelection & { affiliations?: Affiliation[]; updatedAfter?: number; updatedBefore?: number },
+  selection: RepositorySelection & { affiliations?: Affiliation[]; updatedAfter?: number; updatedBefore?: number } & RepositoryBounds,
 ): Promise<{ repositories: Repository[]; total: number }> {
-  const { affiliations = EVERY_WAY, visibilities = EVERY_VISIBILITY, updatedAfter, updatedBefore } = selection
+  const { affiliations = EVERY_WAY, visibilities = EVERY_VISIBILITY, updatedAfter, updatedBefore, ownerId, only } = selection
+  if (only?.length === 0) return { repositories: [], total: 0 }
   const matching = db
     .selectFrom('repository')
     .innerJoin('account', 'account.id', 'repository.ownerId')
@@ -174,6 +186,8 @@ export async function repositoryListOfUser(
       return eb.or(affiliations.map((affiliation) => ways[affiliation]))
     })
     .where((eb) => eb.or(visibilities.map((visibility) => eb('visibility', '=', visibility))))
+    .$if(ownerId !== undefined, (query) => query.where('ownerId', '=', ownerId ?? 0))
+    .$if(only != null, (query) => query.where('repository.id', 'in', only ?? []))
     .$if(updatedAfter !== undefined, (query) => query.where('repository.updatedAt', '>', updatedAfter ?? 0))
     .$if(updatedBefore !== undefined, (query) => query.where('repository.updatedAt', '<', updatedBefore ?? 0))
   const rows = await ordered(matching.select('repository.id'), selection).offset(selection.offset).limit(selection.limit).execute()
@@ -244,6 +258,10 @@ export async function repositoryDelete(db: Db, id: number, now: number): Promise
     .executeTakeFirst()
   if (running) return false
 
+  const groups = db.selectFrom('runnerGroup').select('id').where('ownerKind', '=', 'organization')
+  await db.deleteFrom('runnerGroupAccess').where('targetId', '=', id).where('groupId', 'in', groups).execute()
+  await db.deleteFrom('inheritedGroupAccess').where('repositoryId', '=', id).execute()
+  await db.deleteFrom('runnerPolicyRepository').where('repositoryId', '=', id).execute()
   const runs = db.selectFrom('run').select('id').where('repositoryId', '=', id)
   await db.updateTable('runAttempt').set({ completedAt: now }).where('runId', 'in', runs).where('completedAt', 'is', null).execute()
   await db
@@ -259,7 +277,7 @@ export async function repositoryDelete(db: Db, id: number, now: number): Promise
     .where('scopeId', '=', id)
     .where('deletedAt', 'is', null)
     .execute()
-  for (const table of ['line', 'push', 'workflow', 'collaborator', 'formerRepository'] as const) {
+  for (const table of ['line', 'push', 'workflow', 'collaborator', 'formerRepository', 'installationRepository'] as const) {
     await db.deleteFrom(table).where('repositoryId', '=', id).execute()
   }
   await db.deleteFrom('registrationToken').where('scopeKind', '=', 'repository').where('scopeId', '=', id).execute()

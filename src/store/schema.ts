@@ -1,4 +1,5 @@
 import type { Generated } from 'kysely'
+import type { AuditEntry } from '../model/audit.ts'
 import type { HookOwnerKind } from '../model/hook.ts'
 
 /*
@@ -13,7 +14,7 @@ export interface Schema {
   enterprise: { id: Generated<number>; slug: string; slugKey: string; name: string; createdAt: number; updatedAt: number }
   account: {
     id: Generated<number>
-    kind: 'user' | 'organization'
+    kind: 'user' | 'organization' | 'bot'
     login: string
     loginKey: string
     name: string | null
@@ -43,9 +44,12 @@ export interface Schema {
 
   token: {
     id: Generated<number>
-    kind: 'personal' | 'impersonation' | 'admin' | 'job'
+    kind: 'personal' | 'impersonation' | 'admin' | 'job' | 'fine_grained' | 'installation'
     userId: number | null
     assignmentId: number | null
+    installationId: number | null
+    /** Whose things a fine-grained token opens. */
+    ownerId: number | null
     hash: string
     name: string
     scopes: string
@@ -67,6 +71,41 @@ export interface Schema {
   }
   spentAssertion: { clientId: string; jti: string; expiresAt: number }
 
+  app: {
+    id: Generated<number>
+    slug: string
+    name: string
+    nameKey: string
+    description: string | null
+    externalUrl: string
+    ownerId: number
+    /** The account that it acts as. */
+    botId: number
+    clientId: string
+    clientSecretHash: string
+    hookUrl: string | null
+    hookActive: number
+    hookSecret: string | null
+    permissions: string
+    events: string
+    createdAt: number
+    updatedAt: number
+  }
+  appKey: { id: Generated<number>; appId: number; publicKey: string; fingerprint: string; createdAt: number }
+  appManifest: { codeHash: string; ownerId: number; manifest: string; createdAt: number; expiresAt: number }
+  installation: {
+    id: Generated<number>
+    appId: number
+    accountId: number
+    repositorySelection: 'all' | 'selected'
+    permissions: string
+    events: string
+    suspendedAt: number | null
+    createdAt: number
+    updatedAt: number
+  }
+  installationRepository: { installationId: number; repositoryId: number }
+
   runnerGroup: {
     id: Generated<number>
     ownerKind: 'enterprise' | 'organization'
@@ -76,9 +115,24 @@ export interface Schema {
     nameKey: string
     visibility: string
     allowsPublicRepositories: number
+    restrictedToWorkflows: Generated<number>
+    selectedWorkflows: Generated<string>
+    version: Generated<number>
     createdAt: number
     updatedAt: number
   }
+  runnerGroupAccess: { groupId: number; targetId: number }
+  inheritedGroup: {
+    organizationId: number
+    number: number
+    groupId: number
+    visibility: string
+    allowsPublicRepositories: number | null
+    updatedAt: number
+  }
+  inheritedGroupAccess: { groupId: number; organizationId: number; repositoryId: number }
+  runnerPolicy: { ownerKind: 'enterprise' | 'organization'; ownerId: number; repositories: 'all' | 'selected' | 'none' }
+  runnerPolicyRepository: { organizationId: number; repositoryId: number }
   label: { id: Generated<number>; nameKey: string }
   runner: {
     id: Generated<number>
@@ -192,6 +246,52 @@ export interface Schema {
     createdAt: number
     startedAt: number | null
     completedAt: number | null
+    turn: Generated<number>
+    limitId: number | null
+    waitUntil: number | null
+    waitRule: string | null
+    fallbackAt: number | null
+    fallback: string | null
+    steeredBy: number | null
+  }
+  queueRule: {
+    id: Generated<number>
+    ownerKind: 'organization' | 'repository'
+    ownerId: number
+    position: number
+    name: string
+    match: string
+    effect: string
+    createdAt: number
+    updatedAt: number
+  }
+  queueReview: { ownerKind: 'organization' | 'repository'; ownerId: number; afterJobId: number; version: number }
+  auditEntry: {
+    id: Generated<number>
+    at: number
+    action: string
+    actorKind: AuditEntry['actorKind']
+    actorId: number | null
+    actorLogin: string | null
+    ip: string | null
+    userAgent: string | null
+    requestId: string | null
+    organizationId: number | null
+    repositoryId: number | null
+    subjectKind: string
+    subjectId: number
+    data: string
+  }
+  pause: {
+    kind: 'runner' | 'group' | 'label'
+    targetId: number
+    labelKey: string
+    scopeKind: 'enterprise' | 'organization' | 'repository'
+    scopeId: number
+    reason: string
+    isDrain: number
+    userId: number | null
+    createdAt: number
   }
   line: {
     id: Generated<number>
@@ -203,7 +303,17 @@ export interface Schema {
     groupName: string | null
     labels: string
     rarestLabel: string
+    /** `path@ref` of the workflow; empty for what was queued before groups could ask. */
+    workflow: Generated<string>
     headQueuedAt: number | null
+    /** Lower goes first: minus the priority. */
+    rank: Generated<number>
+    /** Turns share a lane (a label and a rank) fairly between repositories, see `jobEnqueue`. */
+    headTurn: number | null
+    lastTurn: Generated<number>
+    servedTurn: number | null
+    /** The rule that limits how many of the line's jobs run at once. */
+    limitId: number | null
   }
   assignment: {
     id: Generated<number>

@@ -1,11 +1,13 @@
 import { sql } from 'kysely'
 import type { ScopeKind, ScopeRef } from '../model/access.ts'
+import type { Permissions } from '../model/permissions.ts'
 import type { Db } from './open.ts'
 import { columns, prepared, preparedChange } from './prepared.ts'
+import type { Schema } from './schema.ts'
 
 export interface TokenRow {
   id: number
-  kind: 'personal' | 'impersonation' | 'admin' | 'job'
+  kind: 'personal' | 'impersonation' | 'admin' | 'job' | 'fine_grained' | 'installation'
   userId: number | null
   assignmentId: number | null
   name: string
@@ -14,7 +16,17 @@ export interface TokenRow {
   createdAt: number
 }
 
-/** Stores a token by its hash. */
+/** What an installation or a fine-grained token is bound to. */
+export interface TokenGrant {
+  installationId: number | null
+  /** Whose things a fine-grained token opens. */
+  ownerId: number | null
+  permissions: Permissions
+  /** Narrowed to these repositories. */
+  repositories: number[] | null
+}
+
+/** Stores a token of a user or a job by its hash. */
 export async function tokenInsert(db: Db, token: Omit<TokenRow, 'id'> & { hash: string }): Promise<number | undefined> {
   const [row] = await rowInsert(db, { ...token, scopes: JSON.stringify(token.scopes) })
   return row?.id
@@ -27,13 +39,39 @@ const rowInsert = prepared((db, token: Omit<TokenRow, 'id' | 'scopes'> & { hash:
       ...columns(token, ['kind', 'userId', 'assignmentId', 'name', 'scopes', 'expiresAt', 'createdAt', 'hash']),
       permissions: null,
       repositories: null,
+      installationId: null,
+      ownerId: null,
       lastUsedAt: null,
     })
     .onConflict((c) => c.column('hash').doNothing())
     .returning('id'),
 )
 
+/** Stores a token of an installation, or a fine-grained one, by its hash. */
+export async function tokenInsertGranted(
+  db: Db,
+  { hash, grant, ...token }: Omit<TokenRow, 'id' | 'assignmentId' | 'scopes'> & { hash: string; grant: TokenGrant },
+): Promise<number> {
+  const { permissions, repositories, ...bound } = grant
+  const row = await db
+    .insertInto('token')
+    .values({
+      ...token,
+      ...bound,
+      hash,
+      scopes: '[]',
+      permissions: JSON.stringify(permissions),
+      repositories: repositories && JSON.stringify(repositories),
+      assignmentId: null,
+      lastUsedAt: null,
+    })
+    .returning('id')
+    .executeTakeFirstOrThrow()
+  return row.id
+}
+
 export interface SignedInToken extends TokenRow {
+  grant: TokenGrant | undefined
   login: string | null
   siteAdmin: boolean
   suspended: boolean
@@ -43,8 +81,20 @@ export interface SignedInToken extends TokenRow {
 export async function tokenByHash(db: Db, hash: string): Promise<SignedInToken | undefined> {
   const [row] = await rowsByHash(db, { hash })
   if (!row) return undefined
-  const { siteAdminAt, suspendedAt, scopes, ...rest } = row
-  return { ...rest, scopes: JSON.parse(scopes) as string[], siteAdmin: siteAdminAt !== null, suspended: suspendedAt !== null }
+  const { siteAdminAt, suspendedAt, scopes, permissions, repositories, installationId, ownerId, ...rest } = row
+  const grant = decodeGrant({ permissions, repositories, installationId, ownerId })
+  return { ...rest, scopes: JSON.parse(scopes) as string[], siteAdmin: siteAdminAt !== null, suspended: suspendedAt !== null, grant }
+}
+
+function decodeGrant(row: Pick<Schema['token'], 'permissions' | 'repositories' | 'installationId' | 'ownerId'>): TokenGrant | undefined {
+  const { permissions, repositories, installationId, ownerId } = row
+  if (permissions === null) return undefined
+  return {
+    installationId,
+    ownerId,
+    permissions: JSON.parse(permissions) as Permissions,
+    repositories: repositories === null ? null : (JSON.parse(repositories) as number[]),
+  }
 }
 
 const rowsByHash = prepared((db, { hash }: { hash: string }) =>
@@ -52,6 +102,7 @@ const rowsByHash = prepared((db, { hash }: { hash: string }) =>
     .selectFrom('token')
     .leftJoin('account', 'account.id', 'token.userId')
     .select(['token.id', 'token.kind', 'userId', 'assignmentId', 'token.name', 'scopes', 'expiresAt', 'token.createdAt'])
+    .select(['permissions', 'repositories', 'installationId', 'ownerId'])
     .select(['account.login', 'account.siteAdminAt', 'account.suspendedAt'])
     .where('hash', '=', hash),
 )
@@ -77,10 +128,11 @@ export async function tokenSetImpersonation(
   const replaced = await replace()
   if (replaced) return { ...replaced, isNew: false }
 
-  const unset = { assignmentId: null, permissions: null, repositories: null, expiresAt: null, lastUsedAt: null }
+  const unset = { assignmentId: null, installationId: null, ownerId: null, permissions: null, repositories: null }
+  const times = { expiresAt: null, lastUsedAt: null }
   const made = await db
     .insertInto('token')
-    .values({ ...token, ...unset, kind: 'impersonation', scopes })
+    .values({ ...token, ...unset, ...times, kind: 'impersonation', scopes })
     .onConflict((c) => c.doNothing())
     .returning(['id', 'createdAt'])
     .executeTakeFirst()
@@ -91,14 +143,19 @@ export async function tokenSetImpersonation(
 }
 
 /** Tokens of a user in the order in which they were made. */
-export async function tokensOfUser(db: Db, userId: number): Promise<TokenRow[]> {
+export async function tokensOfUser(db: Db, userId: number): Promise<(TokenRow & { grant: TokenGrant | undefined })[]> {
   const rows = await db
     .selectFrom('token')
     .select(['id', 'kind', 'userId', 'assignmentId', 'name', 'scopes', 'expiresAt', 'createdAt'])
+    .select(['permissions', 'repositories', 'installationId', 'ownerId'])
     .where('userId', '=', userId)
     .orderBy('id')
     .execute()
-  return rows.map((row) => ({ ...row, scopes: JSON.parse(row.scopes) as string[] }))
+  return rows.map(({ permissions, repositories, installationId, ownerId, ...row }) => ({
+    ...row,
+    scopes: JSON.parse(row.scopes) as string[],
+    grant: decodeGrant({ permissions, repositories, installationId, ownerId }),
+  }))
 }
 
 /** Whether there was one. */
@@ -110,6 +167,15 @@ export async function tokenDelete(db: Db, where: { userId: number; kind?: TokenR
     .$if(where.id !== undefined, (query) => query.where('id', '=', where.id ?? 0))
     .executeTakeFirst()
   return result.numDeletedRows > 0n
+}
+
+/** Ends one token of an installation, or all of them. */
+export async function tokenDeleteOfInstallation(db: Db, installationId: number, id?: number): Promise<void> {
+  await db
+    .deleteFrom('token')
+    .where('installationId', '=', installationId)
+    .$if(id !== undefined, (query) => query.where('id', '=', id ?? 0))
+    .execute()
 }
 
 /** The job's `GITHUB_TOKEN` is gone with the job. */
@@ -172,4 +238,6 @@ const spend = preparedChange((db, assertion: { clientId: string; jti: string; ex
 export async function expiredDelete(db: Db, now: number): Promise<void> {
   await db.deleteFrom('spentAssertion').where('expiresAt', '<', now).execute()
   await db.deleteFrom('registrationToken').where('expiresAt', '<', now).execute()
+  await db.deleteFrom('token').where('kind', '=', sql.lit('installation')).where('expiresAt', '<', now).execute()
+  await db.deleteFrom('appManifest').where('expiresAt', '<', now).execute()
 }

@@ -1,9 +1,12 @@
 import {
+  grantOf,
   hasScope,
   ownScopes,
   reaches,
   repositoryScopes,
   type Actor,
+  type Grant,
+  type InstallationActor,
   type Need,
   type RepositoryRole,
   type ScopeRef,
@@ -11,7 +14,9 @@ import {
 } from '../../model/access.ts'
 import type { Account, Enterprise, Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
+import { grants } from '../../model/permissions.ts'
 import { accountById, accountByLogin, collaboratorPermission, enterpriseGet, membershipRole } from '../../store/accounts.ts'
+import { installationHasRepository } from '../../store/apps.ts'
 import { repositoryById, repositoryByName } from '../../store/repositories.ts'
 import type { Deps } from '../deps.ts'
 
@@ -20,6 +25,7 @@ type AccessDeps = Pick<Deps, 'db' | 'log'>
 /** GitHub's text for a role that is missing, on organizations too (rest-api.md 3.4). */
 const NO_ADMIN = 'Must have admin rights to Repository.'
 const NO_INTEGRATION = 'Resource not accessible by integration'
+const NO_FINE_GRAINED = 'Resource not accessible by personal access token'
 
 const notFound = () => new AppError('not_found', 'Not Found')
 const requiresAuthentication = () => new AppError('unauthenticated', 'Requires authentication')
@@ -37,10 +43,38 @@ export type RunnerScopeRef =
 /** A user with a token, whatever its scopes. @throws AppError unauthenticated, forbidden for other kinds of token */
 export function requireUser(actor: Actor, need: Need): UserActor {
   if (actor.kind === 'anonymous') throw requiresAuthentication()
-  if (actor.kind === 'job') throw new AppError('forbidden', NO_INTEGRATION)
+  if (actor.kind === 'job' || actor.kind === 'installation' || actor.kind === 'app') throw notAccessible(actor)
   if (actor.kind !== 'user') throw notFound()
-  if (!hasScope(actor.token.scopes, need.scopes)) throw new AppError('forbidden', 'Your token has not been granted the required scopes')
+  if (actor.token.grant) requirePermission(actor, actor.token.grant, need)
+  else if (!hasScope(actor.token.scopes, need.scopes))
+    throw new AppError('forbidden', 'Your token has not been granted the required scopes')
   return actor
+}
+
+/** An App that signed for itself. Others are told as GitHub does whose token is no JWT. @throws AppError unauthenticated */
+export function requireApp(actor: Actor): Extract<Actor, { kind: 'app' }> {
+  if (actor.kind === 'anonymous') throw requiresAuthentication()
+  if (actor.kind === 'registration') throw notFound()
+  if (actor.kind !== 'app') throw new AppError('unauthenticated', 'A JSON web token could not be decoded')
+  return actor
+}
+
+/** The token of an installation. @throws AppError unauthenticated, forbidden for other kinds of token */
+export function requireInstallation(actor: Actor): InstallationActor {
+  if (actor.kind === 'anonymous') throw requiresAuthentication()
+  if (actor.kind === 'registration') throw notFound()
+  if (actor.kind !== 'installation') throw new AppError('forbidden', 'You must authenticate with an installation access token.')
+  return actor
+}
+
+/** What an App or a fine-grained token is told that was not given what the call takes (rest-api.md 3.4). */
+function notAccessible(actor: Actor): AppError {
+  return new AppError('forbidden', actor.kind === 'user' ? NO_FINE_GRAINED : NO_INTEGRATION)
+}
+
+/** The one place where permissions are compared with what a call takes. */
+function requirePermission(actor: Actor, { permissions }: Grant, need: Need): void {
+  if (!grants(permissions, need.permission)) throw notAccessible(actor)
 }
 
 /** A site administrator. Others may not know that the call exists. */
@@ -61,7 +95,7 @@ export async function authorizeEnterprise(deps: AccessDeps, actor: Actor, slug: 
     requireRegistration(actor, need, { kind: 'enterprise', id: enterprise.id })
     return enterprise
   }
-  if (actor.kind !== 'user' || !actor.siteAdmin || !hasScope(actor.token.scopes, need.scopes)) throw notFound()
+  if (actor.kind !== 'user' || !actor.siteAdmin || actor.token.grant || !hasScope(actor.token.scopes, need.scopes)) throw notFound()
   return enterprise
 }
 
@@ -75,13 +109,21 @@ export async function authorizeOrganization(deps: AccessDeps, actor: Actor, ref:
     requireRegistration(actor, need, { kind: 'organization', id: organization.id })
     return organization
   }
-  if (actor.kind === 'job') throw new AppError('forbidden', NO_INTEGRATION)
+  if (actor.kind === 'job') throw notAccessible(actor)
+  const grant = grantOf(actor)
+  if (actor.kind === 'installation' || actor.kind === 'app') {
+    if (grant?.accountId !== organization.id) throw notFound()
+    requirePermission(actor, grant, need)
+    return organization
+  }
   if (actor.kind !== 'user') throw requiresAuthentication()
 
   const role = await membershipRole(deps.db, organization.id, actor.userId)
   if (role === undefined && !actor.siteAdmin) throw notFound()
   if (role !== 'owner' && need.role === 'owner' && !actor.siteAdmin) throw new AppError('forbidden', NO_ADMIN)
-  if (!hasScope(actor.token.scopes, need.scopes)) throw new AppError('forbidden', NO_ADMIN)
+  if (grant && grant.accountId !== organization.id) throw notAccessible(actor)
+  if (grant) requirePermission(actor, grant, need)
+  else if (!hasScope(actor.token.scopes, need.scopes)) throw new AppError('forbidden', NO_ADMIN)
   if (role === undefined) logForeign(deps, actor, 'organization', organization.id)
   return organization
 }
@@ -106,6 +148,8 @@ export async function authorizeRepository(
     return { repository, role: 'admin' }
   }
   if (actor.kind === 'job') return authorizeJob(actor, repository, need)
+  const grant = grantOf(actor)
+  if (grant) return authorizeGranted(deps, actor, grant, repository, need)
 
   const role = await roleIn(deps, actor, repository, ownScopes(need.scopes))
   if (role === undefined) throw notFound()
@@ -118,6 +162,45 @@ export async function authorizeRepository(
   return { repository, role }
 }
 
+/**
+ * An App's installation or a fine-grained token: first the repositories that it reaches, then the permission, and for a token of a user
+ * what that user may do there. What is public can be read by all of them, whatever they were given.
+ */
+async function authorizeGranted(
+  deps: AccessDeps,
+  actor: Actor,
+  grant: Grant,
+  repository: Repository,
+  need: Need,
+): Promise<{ repository: Repository; role: RepositoryRole }> {
+  const isPublic = repository.visibility === 'public'
+  const isOpen = isPublic && need.role === 'read'
+  if (!(await isReached(deps, grant, repository))) {
+    if (!isPublic) throw notFound()
+    if (!isOpen) throw notAccessible(actor)
+    return { repository, role: 'read' }
+  }
+  const most = actor.kind === 'user' ? await roleOfUser(deps, actor, repository) : 'admin'
+  if (most === undefined) throw notFound()
+  if (!isOpen) requirePermission(actor, grant, need)
+  if (!reaches(most, need.role as RepositoryRole)) throw new AppError('forbidden', NO_ADMIN)
+  const given = roleOfGrant(grant)
+  return { repository, role: reaches(most, given) ? given : most }
+}
+
+/** Whether a grant reaches a repository: it belongs to the account, and was not left out of a selection. */
+async function isReached({ db }: AccessDeps, grant: Grant, { id, owner }: Repository): Promise<boolean> {
+  const { accountId, selection, installationId, only } = grant
+  if (owner.id !== accountId || (only !== null && !only.includes(id))) return false
+  return selection === 'all' || (installationId !== null && (await installationHasRepository(db, installationId, id)))
+}
+
+/** The role that comes nearest to what was given, for what shows one. */
+function roleOfGrant({ permissions }: Grant): RepositoryRole {
+  if (grants(permissions, 'administration:write')) return 'admin'
+  return grants(permissions, 'contents:write') ? 'write' : 'read'
+}
+
 function authorizeJob(
   actor: Extract<Actor, { kind: 'job' }>,
   repository: Repository,
@@ -125,7 +208,7 @@ function authorizeJob(
 ): { repository: Repository; role: RepositoryRole } {
   const isOwn = actor.repositoryId === repository.id
   if (!isOwn && repository.visibility !== 'public') throw notFound()
-  if (need.job === undefined) throw new AppError('forbidden', NO_INTEGRATION)
+  if (need.job === undefined) throw notAccessible(actor)
   return { repository, role: 'read' }
 }
 
@@ -140,9 +223,15 @@ export async function roleIn(
   repository: Repository,
   otherScopes: string[] = [],
 ): Promise<RepositoryRole | undefined> {
-  const { visibility, owner } = repository
+  const { visibility } = repository
   if (actor.kind !== 'user') return visibility === 'public' ? 'read' : undefined
   if (visibility === 'private' && !hasScope(actor.token.scopes, ['repo', ...otherScopes])) return undefined
+  return roleOfUser(deps, actor, repository)
+}
+
+/** The same, whatever the token. */
+async function roleOfUser(deps: AccessDeps, actor: UserActor, repository: Repository): Promise<RepositoryRole | undefined> {
+  const { visibility, owner } = repository
   if (owner.id === actor.userId) return 'admin'
 
   const membership = owner.kind === 'organization' ? await membershipRole(deps.db, owner.id, actor.userId) : undefined

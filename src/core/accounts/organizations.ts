@@ -12,7 +12,7 @@ import {
 } from '../../store/accounts.ts'
 import { eventInsert } from '../../store/events.ts'
 import { repositoryCounts, type RepositorySelection } from '../../store/repositories.ts'
-import { runnerGroupEnsureDefault } from '../../store/runners.ts'
+import { runnerGroupEnsureDefault } from '../../store/runner-groups.ts'
 import { authorizeOrganization, requireSiteAdmin, requireUser, type OrganizationRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 import { listRepositories, listRepositoriesOfMember, type Page } from '../repos/repositories.ts'
@@ -53,7 +53,8 @@ function noSuchAdmin(): AppError {
 export async function getOrganization(deps: ReadDeps, actor: Actor, ref: OrganizationRef): Promise<AccountView> {
   const account = await authorizeOrganization(deps, actor, ref, needs.organizationVisible)
   const isMember = actor.kind === 'user' && (await membershipRole(deps.db, account.id, actor.userId)) !== undefined
-  const isPrivate = isMember || (actor.kind === 'user' && actor.siteAdmin)
+  const isReached = actor.kind === 'user' && (actor.token.grant === undefined || actor.token.grant.accountId === account.id)
+  const isPrivate = isReached && (isMember || actor.siteAdmin)
   return { account, repositories: await repositoryCounts(deps.db, account.id), isPrivate }
 }
 
@@ -67,10 +68,10 @@ interface Listed {
   total: number
 }
 
-/** Organizations that the actor belongs to, by login. */
+/** Organizations that the actor belongs to, by login; a fine-grained token tells of its own alone. */
 export async function listOwnOrganizations({ db }: Pick<Deps, 'db'>, actor: Actor, page: Page): Promise<Listed> {
-  const { userId } = requireUser(actor, needs.userOrganizations)
-  return organizationsOfUser(db, userId, page)
+  const { userId, token } = requireUser(actor, needs.userOrganizations)
+  return organizationsOfUser(db, userId, page, token.grant?.accountId)
 }
 
 /**
@@ -85,7 +86,7 @@ export async function listOrganizationsOfUser(
 ): Promise<Listed & { user: Account }> {
   const user = 'id' in ref ? await accountById(db, ref.id) : await accountByLogin(db, ref.login)
   if (user?.kind !== 'user') throw new AppError('not_found', 'Not Found')
-  const maySee = actor.kind === 'user' && (actor.siteAdmin || actor.userId === user.id)
+  const maySee = actor.kind === 'user' && !actor.token.grant && (actor.siteAdmin || actor.userId === user.id)
   return { user, ...(maySee ? await organizationsOfUser(db, user.id, page) : { organizations: [], total: 0 }) }
 }
 

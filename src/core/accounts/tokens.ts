@@ -1,9 +1,12 @@
 import { hasScope, knownScopes, needs, type Actor, type UserActor } from '../../model/access.ts'
-import type { Account } from '../../model/account.ts'
+import type { Account, Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
-import { hashSecret, newPersonalToken } from '../../model/secret-text.ts'
+import { checkPermissions, type Permissions } from '../../model/permissions.ts'
+import { hashSecret, newFineGrainedToken, newPersonalToken } from '../../model/secret-text.ts'
+import { accountById, accountByLogin, membershipRole } from '../../store/accounts.ts'
 import { eventInsert } from '../../store/events.ts'
-import { tokenDelete, tokenInsert, tokenSetImpersonation, tokensOfUser } from '../../store/tokens.ts'
+import { repositoryById, repositoryByName } from '../../store/repositories.ts'
+import { tokenDelete, tokenInsert, tokenInsertGranted, tokenSetImpersonation, tokensOfUser, type TokenGrant } from '../../store/tokens.ts'
 import { requireSiteAdmin, requireUser } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 import { userByLogin } from './users.ts'
@@ -13,11 +16,20 @@ type WriteDeps = Pick<Deps, 'db' | 'now'>
 
 export interface Token {
   id: number
-  kind: 'personal' | 'impersonation' | 'admin'
+  kind: 'personal' | 'impersonation' | 'admin' | 'fine_grained'
   name: string
   scopes: string[]
   createdAt: number
   expiresAt: number | null
+  /** Of a fine-grained one. */
+  grant?: TokenGrantView | undefined
+}
+
+/** What a fine-grained token opens: things of one account, all of its repositories where none are named. */
+export interface TokenGrantView {
+  owner: Account
+  permissions: Permissions
+  repositories: Repository[] | undefined
 }
 
 /** A token with its text, which is shown this once: only its hash is kept. */
@@ -76,8 +88,7 @@ export async function createToken(
   const scopes = checkScopes(input.scopes)
   const name = checkName(input.name)
   const at = now()
-  const expiresAt = input.expiresAt ?? null
-  if (expiresAt !== null && expiresAt <= at) throw new AppError('invalid', 'expires_at must be in the future')
+  const expiresAt = checkExpiry(input.expiresAt, at)
   if (!mayGrantAny(asker)) requireNoMore(asker, { scopes, expiresAt })
 
   const text = newPersonalToken()
@@ -93,13 +104,94 @@ export async function createToken(
   return { id, kind, name, scopes, createdAt: at, expiresAt, text }
 }
 
+/** What fine-grained permissions can stand for: a token that lacks any of these could make one that may more. */
+const SCOPES_OF_PERMISSIONS = ['repo', 'admin:org', 'admin:org_hook', 'admin:repo_hook', 'delete_repo', 'workflow']
+const REPOSITORIES_AT_MOST = 50
+
+/**
+ * Makes a fine-grained token: permissions on what belongs to one account, the user's own or an organization that the user is in, on all of
+ * its repositories or on some. What the user may do there stays the upper bound. Who may make it is as with other tokens.
+ *
+ * @throws AppError invalid for an owner or a repository that it cannot be for
+ */
+export async function createFineGrainedToken(
+  { db, now }: WriteDeps,
+  actor: Actor,
+  input: {
+    login: string
+    name: string
+    owner?: string | undefined
+    permissions: Record<string, unknown>
+    repositories?: string[] | undefined
+    expiresAt?: number | null | undefined
+  },
+): Promise<NewToken> {
+  const { user, asker } = await userFor(db, actor, input.login)
+  const name = checkName(input.name)
+  const permissions = checkPermissions(input.permissions)
+  const at = now()
+  const expiresAt = checkExpiry(input.expiresAt, at)
+  if (!mayGrantAny(asker)) requireNoMore(asker, { scopes: SCOPES_OF_PERMISSIONS, expiresAt })
+  const owner = await resourceOwner(db, user, input.owner)
+  const repositories = input.repositories && (await repositoriesNamed(db, owner, input.repositories))
+
+  const text = newFineGrainedToken()
+  const kind = 'fine_grained'
+  const ids = repositories?.map(({ id }) => id) ?? null
+  const id = await db.transaction().execute(async (tx) => {
+    const grant = { installationId: null, ownerId: owner.id, permissions, repositories: ids }
+    const row = { kind, userId: user.id, name, expiresAt, createdAt: at, hash: hashSecret(text), grant } as const
+    const made = await tokenInsertGranted(tx, row)
+    const payload = { tokenId: made, ownerId: owner.id, permissions, ...(ids && { repositoryIds: ids }) }
+    await eventInsert(tx, { at, actor, kind: 'token.created', subject: { kind: 'user', id: user.id }, payload })
+    return made
+  })
+  return { id, kind, name, scopes: [], createdAt: at, expiresAt, text, grant: { owner, permissions, repositories } }
+}
+
+async function resourceOwner(db: Deps['db'], user: Account, login: string | undefined): Promise<Account> {
+  const owner = login === undefined ? user : await accountByLogin(db, login)
+  const isOwn = owner?.id === user.id
+  const isMember = owner?.kind === 'organization' && (user.siteAdmin || (await membershipRole(db, owner.id, user.id)) !== undefined)
+  if (owner && (isOwn || isMember)) return owner
+  throw new AppError('invalid', `resource_owner must be ${user.login} or an organization that ${user.login} is in`)
+}
+
+async function repositoriesNamed(db: Deps['db'], owner: Account, names: string[]): Promise<Repository[]> {
+  if (names.length > REPOSITORIES_AT_MOST) throw new AppError('invalid', `A token names at most ${REPOSITORIES_AT_MOST} repositories`)
+  const found = new Map<number, Repository>()
+  for (const name of names) {
+    const repository = await repositoryByName(db, owner.login, name)
+    if (!repository) throw new AppError('invalid', `There is no repository ${owner.login}/${name.slice(0, 100)}`)
+    found.set(repository.id, repository)
+  }
+  return [...found.values()]
+}
+
+function checkExpiry(expiresAt: number | null | undefined, now: number): number | null {
+  if (expiresAt != null && expiresAt <= now) throw new AppError('invalid', 'expires_at must be in the future')
+  return expiresAt ?? null
+}
+
 /** The tokens of a user, without their texts, oldest first. */
 export async function listTokens({ db }: ReadDeps, actor: Actor, login: string): Promise<Token[]> {
   const { user } = await userFor(db, actor, login)
   const rows = await tokensOfUser(db, user.id)
-  return rows.flatMap(({ id, kind, name, scopes, createdAt, expiresAt }) =>
-    kind === 'job' ? [] : { id, kind, name, scopes, createdAt, expiresAt },
-  )
+  const listed: Token[] = []
+  for (const { id, kind, name, scopes, createdAt, expiresAt, grant } of rows) {
+    if (kind === 'job' || kind === 'installation') continue
+    listed.push({ id, kind, name, scopes, createdAt, expiresAt, grant: await grantViewOf(db, grant) })
+  }
+  return listed
+}
+
+/** Repositories that were deleted since are left out. */
+async function grantViewOf(db: Deps['db'], grant: TokenGrant | undefined): Promise<TokenGrantView | undefined> {
+  const owner = grant?.ownerId == null ? undefined : await accountById(db, grant.ownerId)
+  if (!grant || !owner) return undefined
+  const found = await Promise.all((grant.repositories ?? []).map((id) => repositoryById(db, id)))
+  const repositories = grant.repositories === null ? undefined : found.filter((repository) => repository !== undefined)
+  return { owner, permissions: grant.permissions, repositories }
 }
 
 /** Ends a token. The administrator's is the configuration's. */

@@ -56,7 +56,12 @@ export async function authorizeHooks(
       return { kind: 'repository', id: repository.id, repository }
     }
     case 'organization': {
-      const organization = await authorizeOrganization(deps, actor, place.organization, needs.organizationHooks)
+      const organization = await authorizeOrganization(
+        deps,
+        actor,
+        place.organization,
+        to === 'read' ? needs.organizationHooksRead : needs.organizationHooks,
+      )
       return { kind: 'organization', id: organization.id, organization }
     }
     case 'enterprise': {
@@ -130,7 +135,7 @@ export async function createHook(
     await hookOwnerLock(tx, owner)
     requireRoom(owner, await hooksOf(tx, owner), settings)
     const made = await hookInsert(tx, owner, settings, secret ? encrypt(deps.keys.hookSecret, secret) : null, at)
-    await eventInsert(tx, { at, actor, kind: 'hook.created', ...about(made, owner), payload: { events: made.events } })
+    await eventInsert(tx, { at, actor, kind: 'hook.created', ...about(made, owner), payload: { ...placeOf(made), events: made.events } })
     return made
   })
   await pingHook(deps, actor, owner, hook)
@@ -179,7 +184,7 @@ export async function updateHook(
       actor,
       kind: 'hook.updated',
       ...about(updated, owner),
-      payload: { events: updated.events, active: updated.active },
+      payload: { ...placeOf(updated), events: updated.events, active: updated.active },
     })
     return updated
   })
@@ -213,7 +218,7 @@ export async function deleteHook(deps: HookDeps, actor: Actor, place: HookPlace,
   const at = deps.now()
   await deps.db.transaction().execute(async (tx) => {
     if (!(await hookDelete(tx, id, at))) throw new AppError('not_found', 'Not Found')
-    await eventInsert(tx, { at, actor, kind: 'hook.deleted', ...about(hook, owner) })
+    await eventInsert(tx, { at, actor, kind: 'hook.deleted', ...about(hook, owner), payload: placeOf(hook) })
   })
 }
 
@@ -268,6 +273,10 @@ async function sendNow(deps: HookDeps, actor: Actor, owner: HookOwner, hook: Hoo
 
 function about(hook: Hook, owner: HookOwner) {
   return { subject: { kind: 'hook', id: hook.id }, ...(owner.repository && { repositoryId: owner.repository.id }) }
+}
+
+function placeOf({ owner }: Hook) {
+  return { ownerKind: owner.kind, ownerId: owner.id }
 }
 
 function invalid(detail: Record<string, string>): AppError {

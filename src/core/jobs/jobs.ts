@@ -1,4 +1,4 @@
-import { needs, type Actor } from '../../model/access.ts'
+import { needs, type Actor, type Need } from '../../model/access.ts'
 import type { Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
 import type { Annotation, Job, Run, Step, Workflow } from '../../model/job.ts'
@@ -47,8 +47,9 @@ export async function getJob(
   actor: Actor,
   ref: RepositoryRef,
   jobId: number,
+  need: Need = needs.actionsRead,
 ): Promise<{ repository: Repository; view: JobView }> {
-  const { repository } = await authorizeRepository(deps, actor, ref, needs.actionsRead)
+  const { repository } = await authorizeRepository(deps, actor, ref, need)
   const job = await jobById(deps.db, jobId)
   const run = job && job.repositoryId === repository.id ? await runById(deps.db, job.runId) : undefined
   if (!job || !run) throw notFound()
@@ -87,7 +88,7 @@ export async function listAnnotations(
   actor: Actor,
   input: { repository: RepositoryRef; jobId: number; offset: number; limit: number },
 ): Promise<{ repository: Repository; annotations: Annotation[]; total: number }> {
-  const { repository, view } = await getJob(deps, actor, input.repository, input.jobId)
+  const { repository, view } = await getJob(deps, actor, input.repository, input.jobId, needs.checksRead)
   return { repository, ...(await annotationsOfJob(deps.db, view.job.id, input)) }
 }
 

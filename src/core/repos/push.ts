@@ -1,6 +1,7 @@
-import { hasScope, needs, type Actor } from '../../model/access.ts'
+import { accountOfActor, grantOf, hasScope, needs, type Actor } from '../../model/access.ts'
 import type { Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
+import { grants } from '../../model/permissions.ts'
 import { branchOf, isRefName, noCommit, type Push, type RefUpdate } from '../../model/push.ts'
 import { pushById, pushConfirm, pushInsert } from '../../store/pushes.ts'
 import { repositoryUpdate } from '../../store/repositories.ts'
@@ -26,7 +27,8 @@ export async function receivePush(
   quarantine: string,
 ): Promise<number> {
   await authorizeRepository(deps, actor, { id: repositoryId }, needs.contentsWrite)
-  if (actor.kind !== 'user') throw new AppError('forbidden', 'Only users push.')
+  const account = accountOfActor(actor)
+  if (!account) throw new AppError('forbidden', 'Only users and Apps push.')
 
   for (const { ref } of updates) {
     const prefix = PUSHABLE.find((start) => ref.startsWith(start))
@@ -35,8 +37,23 @@ export async function receivePush(
     if (!isRefName(ref.slice(prefix.length)))
       throw new AppError('invalid', `${ref} cannot be pushed: it is not a name for a branch or tag.`)
   }
-  if (!hasScope(actor.token.scopes, ['workflow'])) await requireNoNewWorkflows(deps, repositoryId, updates, quarantine)
-  return pushInsert(deps.db, { repositoryId, userId: actor.userId, updates, createdAt: deps.now() })
+  const lack = lackForWorkflows(actor)
+  if (lack) await requireNoNewWorkflows(deps, repositoryId, { updates, quarantine, lack })
+  return pushInsert(deps.db, { repositoryId, userId: account.id, updates, createdAt: deps.now() })
+}
+
+interface Lack {
+  /** The kind of token, as the pusher is told. */
+  token: string
+  of: string
+}
+
+/** What a token lacks for workflow files: a classic one a scope, others a permission; undefined for nothing. */
+function lackForWorkflows(actor: Actor): Lack | undefined {
+  const grant = grantOf(actor)
+  const token = actor.kind === 'user' ? 'Personal Access Token' : 'GitHub App'
+  if (grant) return grants(grant.permissions, 'workflows:write') ? undefined : { token, of: '`workflows` permission' }
+  return actor.kind === 'user' && hasScope(actor.token.scopes, ['workflow']) ? undefined : { token, of: '`workflow` scope' }
 }
 
 /**
@@ -46,15 +63,14 @@ export async function receivePush(
 async function requireNoNewWorkflows(
   { git }: Pick<Deps, 'git'>,
   repositoryId: number,
-  updates: RefUpdate[],
-  quarantine: string,
+  { updates, quarantine, lack }: { updates: RefUpdate[]; quarantine: string; lack: Lack },
 ): Promise<void> {
   const refusals: string[] = []
   for (const { ref, after } of updates) {
     if (after === noCommit) continue
     const [path] = await git.newFiles(repositoryId, after, WORKFLOWS_FOLDER, quarantine)
     if (path === undefined) continue
-    refusals.push(`${ref}: refusing to allow a Personal Access Token to create or update workflow \`${path}\` without \`workflow\` scope`)
+    refusals.push(`${ref}: refusing to allow a ${lack.token} to create or update workflow \`${path}\` without ${lack.of}`)
   }
   if (refusals.length > 0) throw new AppError('forbidden', refusals.join('\n'))
 }

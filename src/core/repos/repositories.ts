@@ -1,8 +1,18 @@
-import { hasScope, needs, repositoryScopes, type Actor, type RepositoryRole } from '../../model/access.ts'
+import {
+  accountOfActor,
+  grantOf,
+  hasScope,
+  needs,
+  repositoryScopes,
+  type Actor,
+  type Grant,
+  type RepositoryRole,
+} from '../../model/access.ts'
 import { checkRepositoryName, type Account, type Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
 import { isRefName } from '../../model/push.ts'
 import { accountById, accountByLogin, membershipRole } from '../../store/accounts.ts'
+import { installationAddRepository } from '../../store/apps.ts'
 import { eventInsert } from '../../store/events.ts'
 import { hooksDeleteOf } from '../../store/hooks.ts'
 import { isUniqueViolation } from '../../store/open.ts'
@@ -18,6 +28,7 @@ import {
   repositoryListOfUser,
   repositoryUpdate,
   type Affiliation,
+  type RepositoryReader,
   type RepositorySelection,
 } from '../../store/repositories.ts'
 import { authorizeOrganization, authorizeRepository, requireUser, type RepositoryRef } from '../access/authorize.ts'
@@ -71,6 +82,9 @@ export async function createRepository(deps: RepositoryDeps, actor: Actor, input
     const made = await repositoryInsert(tx, row)
     if (made === undefined) throw nameTaken('Repository creation failed.')
     await formerRepositoryForget(tx, owner.id, name)
+    // What an App makes, it reaches.
+    if (actor.kind === 'installation' && actor.grant.selection === 'selected')
+      await installationAddRepository(tx, actor.installationId, made)
     await eventInsert(tx, {
       at: createdAt,
       actor,
@@ -91,12 +105,20 @@ async function ownerFor(deps: ReadDeps, actor: Actor, login: string | undefined)
   const own = actor.kind === 'user' && (login === undefined || login.toLowerCase() === actor.login.toLowerCase())
   const owner = own ? await accountById(deps.db, actor.userId) : login === undefined ? undefined : await accountByLogin(deps.db, login)
   if (actor.kind === 'system' && owner) return owner
+  requireUnnarrowed(grantOf(actor))
   if (owner?.kind === 'organization') return authorizeOrganization(deps, actor, { id: owner.id }, needs.organizationRepositoryCreate)
 
   const user = requireUser(actor, needs.userRepositoryCreate)
   if (!owner) throw new AppError('not_found', 'Not Found')
-  if (!own && !user.siteAdmin) throw new AppError('forbidden', 'You cannot create a repository for another user.')
+  const isForeign = user.token.grant ? user.token.grant.accountId !== owner.id : !own && !user.siteAdmin
+  if (isForeign) throw new AppError('forbidden', 'You cannot create a repository for another user.')
   return owner
+}
+
+/** A token for certain repositories makes no others: it could not reach them. */
+function requireUnnarrowed(grant: Grant | undefined): void {
+  if (grant && grant.only !== null && grant.accountId !== 0)
+    throw new AppError('forbidden', 'A token for certain repositories cannot create others.')
 }
 
 async function writeReadme(
@@ -105,7 +127,8 @@ async function writeReadme(
   id: number,
   { name, description }: { name: string; description: string | null },
 ): Promise<void> {
-  const user = actor.kind === 'user' ? await accountById(db, actor.userId) : undefined
+  const account = accountOfActor(actor)
+  const user = account && (await accountById(db, account.id))
   const at = now()
   await git.writeFirstCommit(id, DEFAULT_BRANCH, {
     files: { 'README.md': `# ${name}\n${description === null ? '' : `\n${description}\n`}` },
@@ -134,13 +157,7 @@ export async function movedRepository({ db }: Pick<Deps, 'db'>, owner: string, n
 export async function visibleMovedRepository(deps: ReadDeps, actor: Actor, owner: string, name: string): Promise<number | undefined> {
   const moved = await repositoryByFormerName(deps.db, owner, name)
   if (!moved) return undefined
-  try {
-    await authorizeRepository(deps, actor, { id: moved.id }, needs.repositoryRead)
-    return moved.id
-  } catch (error) {
-    if (error instanceof AppError) return undefined
-    throw error
-  }
+  return (await maySee(deps, actor, moved.id)) ? moved.id : undefined
 }
 
 /** Repositories of a user or an organization that the actor may see. */
@@ -177,17 +194,45 @@ export async function listRepositoriesOfMember(
 const OPEN: Visibility[] = ['public', 'internal']
 
 /** The same rule as `roleIn`, for many at once. */
-async function readerOf({ db }: ReadDeps, actor: Actor, owner: Account): Promise<'all' | { userId: number } | null> {
+async function readerOf(deps: ReadDeps, actor: Actor, owner: Account): Promise<RepositoryReader> {
+  const { db } = deps
   if (actor.kind === 'system') return 'all'
+  const grant = grantOf(actor)
+  if (grant && grant.accountId !== owner.id) return null
+  if (actor.kind === 'installation') {
+    const { only, installationId, selection } = actor.grant
+    return only === null && selection === 'all' ? 'all' : { only, installationId: selection === 'selected' ? installationId : null }
+  }
+  if (grant && grant.only !== null) return { only: await visibleOf(deps, actor, grant.only), installationId: null }
   if (actor.kind !== 'user') return null
   // Without the scope private ones stay unseen, as if this were nobody's collaborator.
-  if (!hasScope(actor.token.scopes, ['repo'])) return { userId: 0 }
+  if (!grant && !hasScope(actor.token.scopes, ['repo'])) return { userId: 0 }
   if (actor.siteAdmin || owner.id === actor.userId) return 'all'
   const isMember = owner.kind === 'organization' && (await membershipRole(db, owner.id, actor.userId)) !== undefined
   return isMember ? 'all' : { userId: actor.userId }
 }
 
-/** Repositories that the actor owns, works on or sees as a member. Without the scope private ones stay unseen. */
+/** Those of a narrowed token that its user may still see. It has at most 50. */
+async function visibleOf(deps: ReadDeps, actor: Actor, ids: number[]): Promise<number[]> {
+  const seen: number[] = []
+  for (const id of ids) if (await maySee(deps, actor, id)) seen.push(id)
+  return seen
+}
+
+async function maySee(deps: ReadDeps, actor: Actor, id: number): Promise<boolean> {
+  try {
+    await authorizeRepository(deps, actor, { id }, needs.repositoryRead)
+    return true
+  } catch (error) {
+    if (error instanceof AppError) return false
+    throw error
+  }
+}
+
+/**
+ * Repositories that the actor owns, works on or sees as a member. Without the scope private ones stay unseen, and a fine-grained token shows
+ * what it reaches.
+ */
 export async function listOwnRepositories(
   { db }: ReadDeps,
   actor: Actor,
@@ -195,6 +240,9 @@ export async function listOwnRepositories(
 ): Promise<{ repositories: Repository[]; total: number }> {
   const user = requireUser(actor, needs.user)
   const wanted = selection.visibilities ?? ['public', 'internal', 'private']
+  const { grant } = user.token
+  if (grant)
+    return repositoryListOfUser(db, user.userId, { ...selection, visibilities: wanted, ownerId: grant.accountId, only: grant.only })
   const visibilities = hasScope(user.token.scopes, ['repo']) ? wanted : wanted.filter((visibility) => visibility !== 'private')
   return repositoryListOfUser(db, user.userId, { ...selection, visibilities })
 }
@@ -257,7 +305,7 @@ export async function deleteRepository(deps: RepositoryDeps & Pick<Deps, 'archiv
       throw new AppError('conflict', 'Jobs of this repository are running: cancel them or wait for their end.')
     }
     await hooksDeleteOf(tx, { kind: 'repository', id }, at)
-    const payload = { fullName: `${owner.login}/${name}` }
+    const payload = { fullName: `${owner.login}/${name}`, organizationId: owner.id }
     await eventInsert(tx, { at, actor, kind: 'repository.deleted', subject: { kind: 'repository', id }, repositoryId: id, payload })
   })
   await deps.git.remove(id)
@@ -271,7 +319,7 @@ function visibilityOf(input: { visibility?: Visibility | undefined; private?: bo
 
 /** `public_repo` is not enough to make a private one. */
 function requireVisibilityScope(actor: Actor, visibility: Visibility): void {
-  if (actor.kind !== 'user' || hasScope(actor.token.scopes, repositoryScopes(visibility))) return
+  if (actor.kind !== 'user' || actor.token.grant || hasScope(actor.token.scopes, repositoryScopes(visibility))) return
   throw new AppError('forbidden', 'Your token has not been granted the required scopes')
 }
 

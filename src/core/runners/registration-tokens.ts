@@ -1,10 +1,11 @@
-import { needs, orRegistration, type Actor, type ScopeRef } from '../../model/access.ts'
+import { accountOfActor, needs, orRegistration, type Actor, type Need, type ScopeKind, type ScopeRef } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import { hashSecret, newRegistrationToken } from '../../model/secret-text.ts'
 import { registrationTokenInsert } from '../../store/tokens.ts'
 import { eventInsert } from '../../store/events.ts'
 import { authorizeRunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
+import { requireRunnersAllowed } from './runner-policy.ts'
 
 /** Who manages runners, at each kind of scope. */
 export const runnerNeeds = {
@@ -13,15 +14,22 @@ export const runnerNeeds = {
   repository: needs.repositoryRunners,
 }
 
-/** The same, also met by a registration token, or by a remove token too. */
-export const registeringNeeds = mapNeeds('register')
-export const removingNeeds = mapNeeds('remove')
+/** Who looks at them: the same people; of Apps and fine-grained tokens it takes less. */
+export const runnerReadNeeds = {
+  enterprise: needs.enterpriseRunners,
+  organization: needs.organizationRunnersRead,
+  repository: needs.repositoryRunnersRead,
+}
 
-function mapNeeds(purpose: 'register' | 'remove') {
+/** To look is also allowed to a registration token, to remove to a remove token too. */
+export const registeringNeeds = mapNeeds(runnerReadNeeds, 'register')
+export const removingNeeds = mapNeeds(runnerNeeds, 'remove')
+
+function mapNeeds({ enterprise, organization, repository }: Record<ScopeKind, Need>, purpose: 'register' | 'remove') {
   return {
-    enterprise: orRegistration(needs.enterpriseRunners, purpose),
-    organization: orRegistration(needs.organizationRunners, purpose),
-    repository: orRegistration(needs.repositoryRunners, purpose),
+    enterprise: orRegistration(enterprise, purpose),
+    organization: orRegistration(organization, purpose),
+    repository: orRegistration(repository, purpose),
   }
 }
 
@@ -32,14 +40,16 @@ export async function createRegistrationToken(
   { scope: ref, purpose }: { scope: RunnerScopeRef; purpose: 'register' | 'remove' },
 ): Promise<{ token: string; expiresAt: number }> {
   const scope = await authorizeRunnerScope(deps, actor, ref, runnerNeeds)
-  if (actor.kind !== 'user') throw new AppError('forbidden', 'Resource not accessible by integration')
+  if (purpose === 'register') await requireRunnersAllowed(deps, scope)
+  const account = accountOfActor(actor)
+  if (!account) throw new AppError('forbidden', 'Resource not accessible by integration')
 
   const token = newRegistrationToken()
   const createdAt = deps.now()
   const expiresAt = createdAt + deps.times.registrationToken
   const at: ScopeRef = { kind: scope.kind, id: scope.id }
   await deps.db.transaction().execute(async (tx) => {
-    await registrationTokenInsert(tx, { purpose, scope: at, userId: actor.userId, hash: hashSecret(token), createdAt, expiresAt })
+    await registrationTokenInsert(tx, { purpose, scope: at, userId: account.id, hash: hashSecret(token), createdAt, expiresAt })
     await eventInsert(tx, { at: createdAt, actor, kind: `runner_token.${purpose}`, subject: at })
   })
   return { token, expiresAt }

@@ -6,7 +6,7 @@ import { eventInsert } from '../../store/events.ts'
 import { runnerPackageByFilename, runnerPackageList, runnerPackageSet } from '../../store/runners.ts'
 import { authorizeRunnerScope, requireSiteAdmin, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
-import { runnerNeeds } from './registration-tokens.ts'
+import { runnerReadNeeds } from './registration-tokens.ts'
 
 /** The upstream version that this product is tested against. */
 export const TESTED_RUNNER_VERSION = '2.336.0'
@@ -33,7 +33,7 @@ export interface Application {
 
 /** The runner applications: upstream's public releases, each replaced by the operator's own package of its system once there is one. */
 export async function listApplications(deps: Pick<Deps, 'db' | 'log'>, actor: Actor, scope: RunnerScopeRef): Promise<Application[]> {
-  await authorizeRunnerScope(deps, actor, scope, runnerNeeds)
+  await authorizeRunnerScope(deps, actor, scope, runnerReadNeeds)
   const added = await runnerPackageList(deps.db)
   const own = (os: string, architecture: string) => added.find((entry) => entry.os === os && entry.architecture === architecture)
   const listed = UPSTREAM.map(([os, architecture]): Application => {

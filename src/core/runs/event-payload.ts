@@ -1,5 +1,5 @@
 import type { Account, Repository } from '../../model/account.ts'
-import { fullName } from '../../model/account.ts'
+import { accountType, fullName } from '../../model/account.ts'
 import type { Deps } from '../deps.ts'
 
 const iso = (at: number) => `${new Date(at).toISOString().slice(0, 19)}Z`
@@ -10,7 +10,7 @@ export function payloadAccount({ addresses }: Pick<Deps, 'addresses'>, account: 
   return {
     login: account.login,
     id: account.id,
-    type: account.kind === 'user' ? 'User' : 'Organization',
+    type: accountType(account),
     site_admin: account.siteAdmin,
     url: api,
     html_url: `${addresses.url}/${account.login}`,

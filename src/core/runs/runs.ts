@@ -1,4 +1,4 @@
-import { needs, type Actor } from '../../model/access.ts'
+import { accountOfActor, needs, type Actor } from '../../model/access.ts'
 import type { Account, Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
 import type { Job, Run, Workflow } from '../../model/job.ts'
@@ -73,7 +73,8 @@ export async function dispatchWorkflow(
   input: { repository: RepositoryRef; workflow: string; ref: string; inputs: Record<string, unknown> },
 ): Promise<{ run: Run; repository: Repository }> {
   const { repository } = await authorizeRepository(deps, actor, input.repository, needs.actionsWrite)
-  if (actor.kind !== 'user') throw new AppError('forbidden', 'Resource not accessible by integration')
+  const account = accountOfActor(actor)
+  if (!account) throw new AppError('forbidden', 'Resource not accessible by integration')
   const { ref, sha } = await resolveRef(deps, repository, input.ref)
   const known = await workflowOrUndefined(deps, repository, input.workflow)
   const path = known?.path ?? `${WORKFLOWS_FOLDER}/${input.workflow}`
@@ -94,7 +95,7 @@ export async function dispatchWorkflow(
   if (workflow.state !== 'active') throw new AppError('invalid', "Cannot trigger a 'workflow_dispatch' on a disabled workflow")
 
   const head = await deps.git.commit(repository.id, sha)
-  const sender = await accountById(deps.db, actor.userId)
+  const sender = await accountById(deps.db, account.id)
   if (!sender) throw notFound()
   const payload = {
     inputs: eventInputs,

@@ -3,7 +3,10 @@ import { useDeclaredAccess } from '../../http/access.ts'
 import { useAnyJson } from '../../http/body.ts'
 import type { App } from '../../http/server.ts'
 import { useSignIn } from '../../http/sign-in.ts'
+import { appRoutes } from './apps.ts'
 import { useConsoleErrors } from './errors.ts'
+import { auditLogRoutes } from './audit-log.ts'
+import { queueRoutes } from './queue.ts'
 import { packageRoutes } from './runner-packages.ts'
 import { runRoutes } from './runs.ts'
 import { tokenRoutes } from './tokens.ts'
@@ -18,7 +21,10 @@ export function consoleRoom(app: App, deps: Deps): void {
   })
   useSignIn(app, deps)
   useDeclaredAccess(app, deps)
+  appRoutes(app, deps)
   tokenRoutes(app, deps)
   packageRoutes(app, deps)
   runRoutes(app, deps)
+  queueRoutes(app, deps)
+  auditLogRoutes(app, deps)
 }

@@ -1,18 +1,22 @@
 import { Type, type Static } from 'typebox'
-import { createToken, deleteToken, listTokens, type Token } from '../../core/accounts/tokens.ts'
+import { createFineGrainedToken, createToken, deleteToken, listTokens, type NewToken, type Token } from '../../core/accounts/tokens.ts'
 import type { Deps } from '../../core/deps.ts'
 import type { App } from '../../http/server.ts'
-import { needs } from '../../model/access.ts'
+import { needs, type Actor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 
 export type TokenBody = Static<typeof TokenBody>
 export const TokenBody = Type.Object({
   id: Type.Integer(),
-  kind: Type.Union([Type.Literal('personal'), Type.Literal('impersonation'), Type.Literal('admin')]),
+  kind: Type.Union([Type.Literal('personal'), Type.Literal('impersonation'), Type.Literal('admin'), Type.Literal('fine_grained')]),
   name: Type.String(),
   scopes: Type.Array(Type.String()),
   created_at: Type.String(),
   expires_at: Type.Union([Type.String(), Type.Null()]),
+  /** Of fine-grained ones: whose things they open, and how; all repositories where none are named. */
+  resource_owner: Type.Optional(Type.String()),
+  permissions: Type.Optional(Type.Record(Type.String(), Type.String())),
+  repositories: Type.Optional(Type.Array(Type.String())),
 })
 
 export type NewTokenBody = Static<typeof NewTokenBody>
@@ -20,7 +24,11 @@ export const NewTokenBody = Type.Object({ ...TokenBody.properties, token: Type.S
 
 const TokenRequest = Type.Object({
   name: Type.String({ maxLength: 1000 }),
-  scopes: Type.Array(Type.String({ maxLength: 100 }), { maxItems: 100 }),
+  /** Of a classic token; a fine-grained one has permissions instead. */
+  scopes: Type.Optional(Type.Array(Type.String({ maxLength: 100 }), { maxItems: 100 })),
+  permissions: Type.Optional(Type.Record(Type.String({ maxLength: 100 }), Type.Unknown(), { maxProperties: 100 })),
+  resource_owner: Type.Optional(Type.String({ maxLength: 200 })),
+  repositories: Type.Optional(Type.Array(Type.String({ maxLength: 200 }), { maxItems: 50 })),
   expires_at: Type.Optional(Type.Union([Type.String({ maxLength: 100 }), Type.Null()])),
 })
 
@@ -38,9 +46,7 @@ export function tokenRoutes(app: App, deps: Deps): void {
     '/users/:username/tokens',
     { config, schema: { params: UserParams, body: TokenRequest, response: { 201: NewTokenBody } } },
     async (request, reply) => {
-      const { name, scopes, expires_at } = request.body
-      const input = { login: request.params.username, name, scopes, expiresAt: instantOf(expires_at) }
-      const token = await createToken(deps, request.actor, input)
+      const token = await makeToken(deps, request.actor, request.params.username, request.body)
       return reply.code(201).send({ ...presentToken(token), token: token.text })
     },
   )
@@ -54,9 +60,34 @@ export function tokenRoutes(app: App, deps: Deps): void {
   )
 }
 
+function makeToken(deps: Deps, actor: Actor, login: string, body: Static<typeof TokenRequest>): Promise<NewToken> {
+  const { name, scopes, permissions, repositories, resource_owner } = body
+  const expiresAt = instantOf(body.expires_at)
+  if (permissions === undefined) {
+    if (scopes === undefined) throw new AppError('invalid', `Invalid request.\n\n"scopes" wasn't supplied.`)
+    if (resource_owner !== undefined || repositories !== undefined)
+      throw new AppError('invalid', 'resource_owner and repositories are of tokens with permissions')
+    return createToken(deps, actor, { login, name, scopes, expiresAt })
+  }
+  if (scopes !== undefined) throw new AppError('invalid', 'A token has scopes or permissions, not both')
+  return createFineGrainedToken(deps, actor, { login, name, owner: resource_owner, permissions, repositories, expiresAt })
+}
+
 /** Without its text, which only the answer that makes it has. */
-function presentToken({ id, kind, name, scopes, createdAt, expiresAt }: Token): TokenBody {
-  return { id, kind, name, scopes, created_at: isoTime(createdAt), expires_at: expiresAt === null ? null : isoTime(expiresAt) }
+function presentToken({ id, kind, name, scopes, createdAt, expiresAt, grant }: Token): TokenBody {
+  return {
+    id,
+    kind,
+    name,
+    scopes,
+    created_at: isoTime(createdAt),
+    expires_at: expiresAt === null ? null : isoTime(expiresAt),
+    ...(grant && {
+      resource_owner: grant.owner.login,
+      permissions: grant.permissions,
+      ...(grant.repositories && { repositories: grant.repositories.map((repository) => repository.name) }),
+    }),
+  }
 }
 
 const ISO_TIME = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d))?$/

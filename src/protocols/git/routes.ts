@@ -4,7 +4,7 @@ import { authorizeRepository } from '../../core/access/authorize.ts'
 import { signIn } from '../../core/access/sign-in.ts'
 import type { Deps } from '../../core/deps.ts'
 import { movedRepository } from '../../core/repos/repositories.ts'
-import { needs, type Actor, type Need } from '../../model/access.ts'
+import { accountOfActor, needs, type Actor, type Need } from '../../model/access.ts'
 import type { Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
 import type { Access } from '../../http/access.ts'
@@ -107,12 +107,13 @@ function inGitsWords(error: AppError, actor: Actor, service: Service): AppError 
   if (error.kind === 'unauthenticated') return error
   if (error.kind === 'not_found') return new AppError('not_found', 'Repository not found.')
   if (error.kind !== 'forbidden' || service !== 'git-receive-pack') return error
-  const who = actor.kind === 'user' ? `The token of ${actor.login}` : 'This token'
+  const name = nameOf(actor)
+  const who = name === undefined ? 'This token' : `The token of ${name}`
   return new AppError('forbidden', `${who} may read this repository, but not push to it.`)
 }
 
 function nameOf(actor: Actor): string | undefined {
-  return actor.kind === 'user' ? actor.login : undefined
+  return accountOfActor(actor)?.login
 }
 
 function isRequestOf(request: FastifyRequest, service: Service): boolean {

@@ -19,7 +19,7 @@ import { needs, type Need } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import { hooksUrl, presentDelivery, presentHook, presentHookConfig, presentWholeDelivery, type HookHome } from './present-hook.ts'
 import { apiOf, type RestDeps } from './room.ts'
-import { idOf } from './runners.ts'
+import { idOf } from './runner-scopes.ts'
 import { basesOf, repositoryOf } from './runs.ts'
 
 const CONFIG = {
@@ -71,7 +71,7 @@ const repositories = (path: string): Place => ({
 const organizations = (path: string): Place => ({
   path,
   kind: 'organization',
-  read: needs.organizationHooks,
+  read: needs.organizationHooksRead,
   write: needs.organizationHooks,
   docs: 'orgs/webhooks',
   operation: (verb) => `orgs/${verb.replace(/config$/, 'config-for-org')}`,

@@ -1,7 +1,7 @@
 import type { Membership } from '../../core/accounts/memberships.ts'
 import type { NewToken } from '../../core/accounts/tokens.ts'
 import type { AccountView } from '../../core/accounts/users.ts'
-import type { Account } from '../../model/account.ts'
+import { accountType, type Account } from '../../model/account.ts'
 import { isoTime, nodeId } from './room.ts'
 
 /** Addresses that objects are built with: of the API and of the web host. */
@@ -12,15 +12,16 @@ export interface Bases {
 
 /** simple-user (rest-api.md 2.17). */
 export function presentSimpleUser({ api, web }: Bases, account: Account) {
-  const url = `${api}/users/${account.login}`
+  // The login of a bot has brackets.
+  const url = `${api}/users/${encodeURIComponent(account.login)}`
   return {
     login: account.login,
     id: account.id,
-    node_id: nodeId(account.kind === 'user' ? 'User' : 'Organization', account.id),
+    node_id: nodeId(accountType(account), account.id),
     avatar_url: `${web}/avatars/${account.id}`,
     gravatar_id: '',
     url,
-    html_url: `${web}/${account.login}`,
+    html_url: `${web}/${encodeURIComponent(account.login)}`,
     followers_url: `${url}/followers`,
     following_url: `${url}/following{/other_user}`,
     gists_url: `${url}/gists{/gist_id}`,
@@ -30,7 +31,7 @@ export function presentSimpleUser({ api, web }: Bases, account: Account) {
     repos_url: `${url}/repos`,
     events_url: `${url}/events{/privacy}`,
     received_events_url: `${url}/received_events`,
-    type: account.kind === 'user' ? 'User' : 'Organization',
+    type: accountType(account),
     user_view_type: 'public',
     site_admin: account.siteAdmin,
   }

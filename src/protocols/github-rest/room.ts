@@ -9,7 +9,9 @@ import { useDeclaredAccess } from '../../http/access.ts'
 import { useAnyJson } from '../../http/body.ts'
 import type { App } from '../../http/server.ts'
 import { useSignIn } from '../../http/sign-in.ts'
+import { grantOf } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
+import { acceptedPermissions } from '../../model/permissions.ts'
 import { unsupportedAccept, unsupportedVersion, useGitHubErrors } from './errors.ts'
 import type { RateLimits } from './rate-limits.ts'
 
@@ -62,12 +64,13 @@ export function useGitHubRest(room: App, deps: RestDeps): void {
     return undefined
   })
   useSignIn(room, deps)
-  useDeclaredAccess(room, deps)
+  // Before the need is checked: who is refused is told what it would take.
   room.addHook('onRequest', async (request, reply) => {
     deps.rateLimits.write(request, reply)
     writeScopes(request, reply)
   })
-  room.addHook('onSend', async (request, reply, payload) => conditional(request, reply, payload))
+  useDeclaredAccess(room, deps)
+  room.addHook('onSend', async (request, reply, payload) => conditional(deps, request, reply, payload))
 }
 
 /** The canonical address of a repository that is asked for by a name it had once, for those who may see it. */
@@ -120,10 +123,15 @@ function isJson(part: string): boolean {
 /** What the token has and what the call would take: gh tells its users from the two which scope to add. */
 function writeScopes(request: FastifyRequest, reply: FastifyReply): void {
   const { actor } = request
-  if (actor.kind !== 'user') return
-  reply.raw.setHeader('X-OAuth-Scopes', [...actor.token.scopes].sort().join(', '))
   const access = request.routeOptions.config.access
-  if (access?.by === 'actor') reply.raw.setHeader('X-Accepted-OAuth-Scopes', [...access.need.accepted].sort().join(', '))
+  if (grantOf(actor)) {
+    const accepted = access?.by === 'actor' ? acceptedPermissions(access.need.permission) : undefined
+    if (accepted !== undefined) reply.raw.setHeader('X-Accepted-GitHub-Permissions', accepted)
+  }
+  if (actor.kind !== 'user') return
+  if (!actor.token.grant) reply.raw.setHeader('X-OAuth-Scopes', [...actor.token.scopes].sort().join(', '))
+  if (!actor.token.grant && access?.by === 'actor')
+    reply.raw.setHeader('X-Accepted-OAuth-Scopes', [...access.need.accepted].sort().join(', '))
   const { expiresAt } = actor.token
   if (expiresAt !== null) {
     const text = `${new Date(expiresAt).toISOString().slice(0, 19).replace('T', ' ')} UTC`
@@ -132,7 +140,7 @@ function writeScopes(request: FastifyRequest, reply: FastifyReply): void {
 }
 
 /** ETag of the body and 304 for one that the client has (rest-api.md 3.7). */
-async function conditional(request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
+async function conditional(deps: RestDeps, request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
   const { statusCode } = reply
   if (typeof payload !== 'string' || (statusCode !== 200 && statusCode !== 201)) return payload
   const etag = `"${createHash('sha256').update(payload).digest('hex')}"`
@@ -141,6 +149,7 @@ async function conditional(request: FastifyRequest, reply: FastifyReply, payload
   reply.header('Cache-Control', request.actor.kind === 'anonymous' ? 'public, max-age=60, s-maxage=60' : 'private, max-age=60, s-maxage=60')
   const wanted = request.headers['if-none-match']
   if (wanted === undefined || !matchesEtag(wanted, etag)) return payload
+  deps.rateLimits.refund(request, reply)
   reply.code(304).removeHeader('Content-Type')
   reply.removeHeader('Content-Length')
   return ''

@@ -13,7 +13,7 @@ import { fullName, type Repository } from '../../model/account.ts'
 import type { Bases } from './present-account.ts'
 import { presentDispatched, presentJob, presentRun, presentWorkflow } from './present-run.ts'
 import { apiOf, type RestDeps } from './room.ts'
-import { idOf } from './runners.ts'
+import { idOf } from './runner-scopes.ts'
 import { sendEvents } from './server-sent-events.ts'
 
 const RunsQuery = Type.Object({
@@ -35,6 +35,7 @@ const DispatchRequest = Type.Object({
 })
 
 const read = { access: { by: 'actor' as const, need: needs.actionsRead } }
+const checks = { access: { by: 'actor' as const, need: needs.checksRead } }
 const write = { access: { by: 'actor' as const, need: needs.actionsWrite } }
 
 /** Workflows, their runs, jobs and logs: https://docs.github.com/rest/actions/workflow-runs */
@@ -214,7 +215,7 @@ function jobRoutes(app: App, deps: RestDeps, path: string): void {
   app.get(
     `${path}/check-runs/:check_run_id/annotations`,
     {
-      config: { access: read.access, docs: 'checks/runs' },
+      config: { ...checks, docs: 'checks/runs' },
       schema: { operationId: 'checks/list-annotations', params: Type.Object({ check_run_id: Type.String() }), querystring: PageQuery },
     },
     async (request, reply) => {

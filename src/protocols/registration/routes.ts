@@ -29,7 +29,7 @@ const RegisterRequest = Type.Object({
   replace: Type.Optional(Type.Boolean()),
 })
 
-const registering = { by: 'actor' as const, need: orRegistration({ ...needs.anyone, role: 'owner' }, 'register') }
+const registering = { by: 'actor' as const, need: orRegistration({ ...needs.anyone, role: 'owner', permission: 'none' }, 'register') }
 
 /** The calls of `config.sh` that are no public REST: `RunnerDotcomServer.cs`, `ConfigurationManager.cs` (runner-protocol.md 2). */
 export function registrationRoom(app: App, { deps }: { deps: RegistrationDeps }): void {

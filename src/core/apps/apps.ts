@@ -1,0 +1,245 @@
+import { createHash, createPublicKey, generateKeyPair } from 'node:crypto'
+import { promisify } from 'node:util'
+import { needs, systemActor, type Actor } from '../../model/access.ts'
+import type { Account } from '../../model/account.ts'
+import { botLogin, slugOf, type App, type AppKey } from '../../model/app.ts'
+import { AppError } from '../../model/errors.ts'
+import { checkPermissions } from '../../model/permissions.ts'
+import { hashSecret, newClientId, randomHex } from '../../model/secret-text.ts'
+import { accountById, accountByLogin, accountInsert } from '../../store/accounts.ts'
+import {
+  appById,
+  appBySlug,
+  appDelete,
+  appInsert,
+  appKeyDelete,
+  appKeyInsert,
+  appKeys,
+  appList,
+  appTouch,
+  appUpdate,
+  installationList,
+} from '../../store/apps.ts'
+import { eventInsert } from '../../store/events.ts'
+import { requireApp, requireSiteAdmin } from '../access/authorize.ts'
+import type { Deps } from '../deps.ts'
+import { endInstallation } from './installations.ts'
+
+type ReadDeps = Pick<Deps, 'db'>
+type WriteDeps = Pick<Deps, 'db' | 'now'>
+
+/** An App with the account that it belongs to, and how often it is installed. */
+export interface AppView {
+  app: App
+  owner: Account
+  installations: number
+}
+
+/** An App just made: its secrets are shown this once. */
+export interface NewApp extends AppView {
+  clientSecret: string
+  /** PEM, PKCS#1. Only the public half is kept. */
+  privateKey: string
+}
+
+export interface AppRequest {
+  name: string
+  description?: string | null | undefined
+  externalUrl?: string | undefined
+  hookUrl?: string | null | undefined
+  hookActive?: boolean | undefined
+  permissions: Record<string, unknown>
+  events: string[]
+}
+
+const KEYS_AT_MOST = 25
+const makeKeys = promisify(generateKeyPair)
+
+/** Makes an App with its first key, for site administrators. @throws AppError not_found for no such owner, invalid */
+export async function createApp(deps: WriteDeps, actor: Actor, input: AppRequest & { owner: string }): Promise<NewApp> {
+  requireSiteAdmin(actor, needs.siteAdmin)
+  const owner = await ownerByLogin(deps.db, input.owner)
+  return makeApp(deps, actor, owner, checkApp(input))
+}
+
+/** Who an App can belong to. @throws AppError not_found */
+export async function ownerByLogin(db: Deps['db'], login: string): Promise<Account> {
+  const owner = await accountByLogin(db, login)
+  if (!owner || owner.kind === 'bot') throw new AppError('not_found', 'Not Found')
+  return owner
+}
+
+export type CheckedApp = Pick<App, 'slug' | 'name' | 'description' | 'externalUrl' | 'hookUrl' | 'hookActive' | 'permissions' | 'events'>
+
+/** Checks what somebody wants an App to be. @throws AppError invalid */
+export function checkApp(input: AppRequest): CheckedApp {
+  const name = input.name.trim()
+  const slug = slugOf(name)
+  if (slug === '' || name.length > 34 || /\p{Cc}/u.test(name)) {
+    throw new AppError('invalid', 'The name of an App has 1 to 34 characters, one of them a letter or digit')
+  }
+  const events = [...new Set(input.events)].sort()
+  const strange = events.find((event) => !/^[a-z_]{1,50}$/.test(event))
+  if (strange !== undefined) throw new AppError('invalid', `There is no event '${strange.slice(0, 60)}'`)
+  const externalUrl = checkUrl(input.externalUrl ?? 'https://localhost', 'url')
+  const hookUrl = input.hookUrl == null || input.hookUrl === '' ? null : checkUrl(input.hookUrl, 'hook_attributes.url')
+  const { description = null, hookActive = true } = input
+  return { slug, name, description, externalUrl, hookUrl, hookActive, permissions: checkPermissions(input.permissions), events }
+}
+
+function checkUrl(text: string, field: string): string {
+  const isGood = text.length <= 2000 && /^https?:\/\//i.test(text) && URL.canParse(text) && !text.includes('\0')
+  if (!isGood) throw new AppError('invalid', `${field} must be an address that begins with http:// or https://`)
+  return new URL(text).href
+}
+
+/** Makes an App with its bot and its first key. @throws AppError invalid for a name that is taken */
+export async function makeApp({ db, now }: WriteDeps, actor: Actor, owner: Account, wanted: CheckedApp): Promise<NewApp> {
+  const pair = await newKeyPair()
+  const clientSecret = randomHex(20)
+  const at = now()
+  const app = await db.transaction().execute(async (tx) => {
+    const bot = await accountInsert(tx, { kind: 'bot', login: botLogin(wanted.slug), name: wanted.name, createdAt: at })
+    if (!bot) throw nameTaken()
+    const made = await appInsert(tx, {
+      ...wanted,
+      ownerId: owner.id,
+      botId: bot.id,
+      clientId: newClientId(),
+      clientSecretHash: hashSecret(clientSecret),
+      hookSecret: null,
+      createdAt: at,
+    })
+    if (!made) throw nameTaken()
+    await appKeyInsert(tx, { appId: made.id, ...pair.kept, createdAt: at })
+    const payload = { slug: made.slug, ownerId: owner.id, permissions: made.permissions, fingerprint: pair.kept.fingerprint }
+    await eventInsert(tx, { at, actor, kind: 'app.created', subject: { kind: 'app', id: made.id }, payload })
+    return made
+  })
+  return { app, owner, installations: 0, clientSecret, privateKey: pair.privateKey }
+}
+
+function nameTaken(): AppError {
+  const detail = { resource: 'Integration', code: 'already_exists', field: 'name', message: 'Name is already taken' }
+  return new AppError('invalid', 'Validation Failed', { details: [detail] })
+}
+
+async function newKeyPair(): Promise<{ privateKey: string; kept: { publicKey: string; fingerprint: string } }> {
+  const { privateKey, publicKey } = await makeKeys('rsa', {
+    modulusLength: 2048,
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
+  })
+  const der = createPublicKey(publicKey).export({ type: 'spki', format: 'der' })
+  return { privateKey, kept: { publicKey, fingerprint: `SHA256:${createHash('sha256').update(der).digest('base64')}` } }
+}
+
+export type AppChange = Partial<Omit<AppRequest, 'name'>>
+
+/**
+ * Changes what an App is and asks for, for site administrators. Its installations keep what they were given: installing it again gives what
+ * it asks for since.
+ */
+export async function updateApp({ db, now }: WriteDeps, actor: Actor, slug: string, change: AppChange): Promise<AppView> {
+  requireSiteAdmin(actor, needs.siteAdmin)
+  const app = found(await appBySlug(db, slug))
+  const {
+    name: _name,
+    slug: _slug,
+    ...checked
+  } = checkApp({
+    name: app.name,
+    description: change.description === undefined ? app.description : change.description,
+    externalUrl: change.externalUrl ?? app.externalUrl,
+    hookUrl: change.hookUrl === undefined ? app.hookUrl : change.hookUrl,
+    hookActive: change.hookActive ?? app.hookActive,
+    permissions: change.permissions ?? app.permissions,
+    events: change.events ?? app.events,
+  })
+  const at = now()
+  const changed = await db.transaction().execute(async (tx) => {
+    const updated = found(await appUpdate(tx, app.id, checked, at))
+    const payload = { from: { permissions: app.permissions }, to: { permissions: updated.permissions } }
+    await eventInsert(tx, { at, actor, kind: 'app.updated', subject: { kind: 'app', id: app.id }, payload })
+    return updated
+  })
+  return viewOf(db, changed)
+}
+
+/** Every App, oldest first, for site administrators. */
+export async function listApps({ db }: ReadDeps, actor: Actor): Promise<AppView[]> {
+  requireSiteAdmin(actor, needs.siteAdmin)
+  return Promise.all((await appList(db)).map((app) => viewOf(db, app)))
+}
+
+/** The App that signed. */
+export async function getOwnApp({ db }: ReadDeps, actor: Actor): Promise<AppView> {
+  return viewOf(db, found(await appById(db, requireApp(actor).appId)))
+}
+
+/** An App by its slug: what it is, is public. */
+export async function getApp({ db }: ReadDeps, slug: string): Promise<AppView> {
+  return viewOf(db, found(await appBySlug(db, slug)))
+}
+
+async function viewOf(db: Deps['db'], app: App): Promise<AppView> {
+  const owner = found(await accountById(db, app.ownerId))
+  const { total } = await installationList(db, { appId: app.id }, { offset: 0, limit: 1 })
+  return { app, owner, installations: total }
+}
+
+/** Makes one more key of an App, for site administrators; the others stay good. */
+export async function createAppKey({ db, now }: WriteDeps, actor: Actor, slug: string): Promise<{ key: AppKey; privateKey: string }> {
+  requireSiteAdmin(actor, needs.siteAdmin)
+  const app = found(await appBySlug(db, slug))
+  const pair = await newKeyPair()
+  const at = now()
+  return db.transaction().execute(async (tx) => {
+    if (!(await appTouch(tx, app.id, at))) throw notFound()
+    if ((await appKeys(tx, app.id)).length >= KEYS_AT_MOST) throw new AppError('invalid', `An App has at most ${KEYS_AT_MOST} keys`)
+    const id = await appKeyInsert(tx, { appId: app.id, ...pair.kept, createdAt: at })
+    const payload = { keyId: id, fingerprint: pair.kept.fingerprint }
+    await eventInsert(tx, { at, actor, kind: 'app.key_created', subject: { kind: 'app', id: app.id }, payload })
+    return { key: { id, appId: app.id, ...pair.kept, createdAt: at }, privateKey: pair.privateKey }
+  })
+}
+
+/** Keys of an App without their private halves, which nobody here has, for site administrators. */
+export async function listAppKeys({ db }: ReadDeps, actor: Actor, slug: string): Promise<AppKey[]> {
+  requireSiteAdmin(actor, needs.siteAdmin)
+  return appKeys(db, found(await appBySlug(db, slug)).id)
+}
+
+/** Ends a key at once, for site administrators. @throws AppError invalid for the last one: without any, nothing could sign */
+export async function deleteAppKey({ db, now }: WriteDeps, actor: Actor, input: { slug: string; keyId: number }): Promise<void> {
+  requireSiteAdmin(actor, needs.siteAdmin)
+  const app = found(await appBySlug(db, input.slug))
+  const at = now()
+  await db.transaction().execute(async (tx) => {
+    await appTouch(tx, app.id, at)
+    if (!(await appKeyDelete(tx, app.id, input.keyId))) throw notFound()
+    if ((await appKeys(tx, app.id)).length === 0) throw new AppError('invalid', 'The last key of an App is not deleted: make another first')
+    await eventInsert(tx, { at, actor, kind: 'app.key_deleted', subject: { kind: 'app', id: app.id }, payload: { keyId: input.keyId } })
+  })
+}
+
+/** Deletes an App with its keys, installations and tokens, for site administrators. What its bot made stays, and so does the bot. */
+export async function deleteApp({ db, now }: WriteDeps, actor: Actor, slug: string): Promise<void> {
+  requireSiteAdmin(actor, needs.siteAdmin)
+  const app = found(await appBySlug(db, slug))
+  const at = now()
+  await db.transaction().execute(async (tx) => {
+    await appTouch(tx, app.id, at)
+    const { installations } = await installationList(tx, { appId: app.id }, { offset: 0, limit: 1_000_000 })
+    for (const installation of installations) await endInstallation(tx, systemActor, installation, at)
+    if (!(await appDelete(tx, app.id))) throw notFound()
+    await eventInsert(tx, { at, actor, kind: 'app.deleted', subject: { kind: 'app', id: app.id }, payload: { slug: app.slug } })
+  })
+}
+
+const notFound = () => new AppError('not_found', 'Not Found')
+
+function found<T>(value: T | undefined): T {
+  if (value === undefined) throw notFound()
+  return value
+}

@@ -1,0 +1,201 @@
+import { needs, type Actor } from '../../model/access.ts'
+import type { Account, Repository } from '../../model/account.ts'
+import type { App, Installation } from '../../model/app.ts'
+import { AppError } from '../../model/errors.ts'
+import { accountById, accountByLogin } from '../../store/accounts.ts'
+import {
+  appById,
+  appBySlug,
+  appTouch,
+  installationAt,
+  installationById,
+  installationDelete,
+  installationList,
+  installationRepositories,
+  installationSelect,
+  installationSet,
+  installationSuspend,
+} from '../../store/apps.ts'
+import { eventInsert } from '../../store/events.ts'
+import { repositoryById, repositoryByName } from '../../store/repositories.ts'
+import { tokenDeleteOfInstallation } from '../../store/tokens.ts'
+import { authorizeOrganization, requireApp, requireInstallation, requireSiteAdmin } from '../access/authorize.ts'
+import type { OrganizationRef, RepositoryRef } from '../access/authorize.ts'
+import type { Deps } from '../deps.ts'
+import type { Page } from '../repos/repositories.ts'
+
+type ReadDeps = Pick<Deps, 'db'>
+type WriteDeps = Pick<Deps, 'db' | 'now'>
+
+/** An installation with its App and the account where it is. */
+export interface InstallationView {
+  installation: Installation
+  app: App
+  account: Account
+}
+
+/**
+ * Installs an App at an account with what the App asks for, for site administrators. Where it is installed already, that is how it gets the
+ * permissions that it asks for since, and another selection.
+ *
+ * @throws AppError not_found for no such App, account or repository
+ */
+export async function installApp(
+  { db, now }: WriteDeps,
+  actor: Actor,
+  input: { slug: string; account: string; /** Names; all when left out. */ repositories?: string[] | undefined },
+): Promise<InstallationView> {
+  requireSiteAdmin(actor, needs.siteAdmin)
+  const app = found(await appBySlug(db, input.slug))
+  const account = found(await accountByLogin(db, input.account))
+  if (account.kind === 'bot') throw notFound()
+  const selected: number[] = []
+  for (const name of input.repositories ?? []) {
+    const repository = await repositoryByName(db, account.login, name)
+    if (!repository) throw new AppError('invalid', `There is no repository ${account.login}/${name.slice(0, 100)}`)
+    selected.push(repository.id)
+  }
+
+  const at = now()
+  const repositorySelection = input.repositories === undefined ? 'all' : 'selected'
+  const installation = await db.transaction().execute(async (tx) => {
+    if (!(await appTouch(tx, app.id, at))) throw notFound()
+    const { permissions, events } = app
+    const made = await installationSet(tx, { appId: app.id, accountId: account.id, repositorySelection, permissions, events, at })
+    await installationSelect(tx, made.id, selected)
+    await changed(tx, actor, made, at, made.createdAt === at ? 'created' : 'updated', { repositorySelection, permissions })
+    return made
+  })
+  return { installation, app, account }
+}
+
+/** Takes an App away from an account, for site administrators. */
+export async function uninstallApp({ db, now }: WriteDeps, actor: Actor, input: { slug: string; account: string }): Promise<void> {
+  requireSiteAdmin(actor, needs.siteAdmin)
+  const app = found(await appBySlug(db, input.slug))
+  const account = found(await accountByLogin(db, input.account))
+  const installation = found(await installationAt(db, app.id, account.id))
+  await db.transaction().execute((tx) => endInstallation(tx, actor, installation, now()))
+}
+
+/** Ends an installation and its tokens, at once. Call it in a transaction. @throws AppError not_found when another was first */
+export async function endInstallation(tx: Deps['db'], actor: Actor, installation: Installation, at: number): Promise<void> {
+  await tokenDeleteOfInstallation(tx, installation.id)
+  if (!(await installationDelete(tx, installation.id))) throw notFound()
+  await changed(tx, actor, installation, at, 'deleted')
+}
+
+/** Installations of the App that signed, oldest first. */
+export async function listInstallations(
+  { db }: ReadDeps,
+  actor: Actor,
+  page: Page,
+): Promise<{ installations: InstallationView[]; total: number }> {
+  const app = found(await appById(db, requireApp(actor).appId))
+  const { installations, total } = await installationList(db, { appId: app.id }, page)
+  return { installations: await viewsOf(db, installations), total }
+}
+
+/** Apps that are installed in an organization, for its owners. */
+export async function listInstallationsOfOrganization(
+  deps: Pick<Deps, 'db' | 'log'>,
+  actor: Actor,
+  ref: OrganizationRef,
+  page: Page,
+): Promise<{ organization: Account; installations: InstallationView[]; total: number }> {
+  const organization = await authorizeOrganization(deps, actor, ref, needs.organizationInstallations)
+  const { installations, total } = await installationList(deps.db, { accountId: organization.id }, page)
+  return { organization, installations: await viewsOf(deps.db, installations), total }
+}
+
+async function viewsOf(db: Deps['db'], installations: Installation[]): Promise<InstallationView[]> {
+  const views = await Promise.all(
+    installations.map(async (installation) => {
+      const [app, account] = await Promise.all([appById(db, installation.appId), accountById(db, installation.accountId)])
+      return app && account ? { installation, app, account } : undefined
+    }),
+  )
+  return views.filter((view) => view !== undefined)
+}
+
+/** One installation of the App that signed. @throws AppError not_found, also for another App's */
+export async function getInstallation({ db }: ReadDeps, actor: Actor, id: number): Promise<InstallationView> {
+  const { appId } = requireApp(actor)
+  const installation = await installationById(db, id)
+  if (installation?.appId !== appId) throw notFound()
+  return viewOf(db, installation)
+}
+
+/** Where the App that signed is installed at an account. @throws AppError not_found */
+export async function getInstallationAt(
+  { db }: ReadDeps,
+  actor: Actor,
+  ref: { login: string; kind?: Account['kind'] } | { id: number; kind?: Account['kind'] },
+): Promise<InstallationView> {
+  const { appId } = requireApp(actor)
+  const account = found('id' in ref ? await accountById(db, ref.id) : await accountByLogin(db, ref.login))
+  if (ref.kind !== undefined && account.kind !== ref.kind) throw notFound()
+  return viewOf(db, found(await installationAt(db, appId, account.id)))
+}
+
+/** The installation of the App that signed that reaches a repository. @throws AppError not_found, also for one that was not selected */
+export async function getInstallationOfRepository({ db }: ReadDeps, actor: Actor, ref: RepositoryRef): Promise<InstallationView> {
+  const { appId } = requireApp(actor)
+  const { id, owner } = found('id' in ref ? await repositoryById(db, ref.id) : await repositoryByName(db, ref.owner, ref.name))
+  const installation = found(await installationAt(db, appId, owner.id))
+  const { total } = await installationRepositories(db, installation, [id], { offset: 0, limit: 1 })
+  if (total === 0) throw notFound()
+  return viewOf(db, installation)
+}
+
+async function viewOf(db: Deps['db'], installation: Installation): Promise<InstallationView> {
+  return found((await viewsOf(db, [installation]))[0])
+}
+
+/** Ends an installation of the App that signed. */
+export async function deleteInstallation({ db, now }: WriteDeps, actor: Actor, id: number): Promise<void> {
+  const { installation } = await getInstallation({ db }, actor, id)
+  await db.transaction().execute((tx) => endInstallation(tx, actor, installation, now()))
+}
+
+/** Suspends an installation of the App that signed: its tokens are refused until that ends. Doing it twice is no failure. */
+export async function suspendInstallation({ db, now }: WriteDeps, actor: Actor, input: { id: number; suspended: boolean }): Promise<void> {
+  const { installation } = await getInstallation({ db }, actor, input.id)
+  if ((installation.suspendedAt !== null) === input.suspended) return
+  const at = now()
+  await db.transaction().execute(async (tx) => {
+    await installationSuspend(tx, installation.id, input.suspended ? at : null, at)
+    await changed(tx, actor, installation, at, input.suspended ? 'suspended' : 'unsuspended')
+  })
+}
+
+/** Repositories that the token of an installation reaches. */
+export async function listRepositoriesOfInstallation(
+  { db }: ReadDeps,
+  actor: Actor,
+  page: Page,
+): Promise<{ repositories: Repository[]; total: number; selection: 'all' | 'selected' }> {
+  const { installationId, grant } = requireInstallation(actor)
+  const installation = found(await installationById(db, installationId))
+  const selection = grant.only === null ? installation.repositorySelection : 'selected'
+  return { ...(await installationRepositories(db, installation, grant.only, page)), selection }
+}
+
+async function changed(
+  tx: Deps['db'],
+  actor: Actor,
+  { id, appId, accountId }: Installation,
+  at: number,
+  what: 'created' | 'updated' | 'deleted' | 'suspended' | 'unsuspended',
+  payload: Record<string, unknown> = {},
+): Promise<void> {
+  const subject = { kind: 'installation', id }
+  await eventInsert(tx, { at, actor, kind: `installation.${what}`, subject, payload: { appId, accountId, ...payload } })
+}
+
+const notFound = () => new AppError('not_found', 'Not Found')
+
+function found<T>(value: T | undefined): T {
+  if (value === undefined) throw notFound()
+  return value
+}
