@@ -99,7 +99,9 @@ export async function makeApp({ db, now }: WriteDeps, actor: Actor, owner: Accou
   const clientSecret = randomHex(20)
   const at = now()
   const app = await db.transaction().execute(async (tx) => {
-    const bot = await accountInsert(tx, { kind: 'bot', login: botLogin(wanted.slug), name: wanted.name, createdAt: at })
+    const login = botLogin(wanted.slug)
+    // The bot of an App of this name that was deleted goes on as this one's: it is in the history of runs.
+    const bot = (await accountInsert(tx, { kind: 'bot', login, name: wanted.name, createdAt: at })) ?? (await accountByLogin(tx, login))
     if (!bot) throw nameTaken()
     const made = await appInsert(tx, {
       ...wanted,

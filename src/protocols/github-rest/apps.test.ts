@@ -277,6 +277,7 @@ test('a token ends when it is revoked, after an hour, while its installation is 
 
   await fits('apps/delete-installation', 204, asIt('DELETE', `/app/installations/${id}`))
   expect(await status(last)).toBe(401)
+  expect(await kept()).toEqual([])
   expect((await asIt('POST', `/app/installations/${id}/access_tokens`)).status).toBe(404)
   expect((await server.admin('DELETE', `/api/fleetfoot/apps/${app.slug}`)).status).toBe(204)
   expect((await asIt('GET', '/app')).status).toBe(401)
@@ -367,6 +368,11 @@ test('Apps are made by site administrators, with what there is', async () => {
   expect((await make({ owner: 'nobody' })).status).toBe(404)
   expect((await make({})).status).toBe(201)
   expect((await make({ name: 'X' })).status).toBe(422)
+  // The name of an App that is gone is free, and so is its bot.
+  const bot = (await (await server.admin('GET', '/users/x%5Bbot%5D')).json()) as { id: number }
+  expect((await server.admin('DELETE', '/api/fleetfoot/apps/x')).status).toBe(204)
+  expect((await make({})).status).toBe(201)
+  expect(await (await server.admin('GET', '/users/x%5Bbot%5D')).json()).toMatchObject({ id: bot.id })
   // The bot is nobody's account: no token is made of it, and it owns nothing.
   expect(await (await server.admin('GET', '/users/x%5Bbot%5D')).json()).toMatchObject({ login: 'x[bot]', type: 'Bot' })
   expect((await server.admin('POST', '/admin/users/x%5Bbot%5D/authorizations', { scopes: ['repo'] })).status).toBe(404)
