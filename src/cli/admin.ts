@@ -26,6 +26,7 @@ const USAGE = `usage: fleetfoot admin <command>
   apps key SLUG [--key-file FILE]               one more key
   apps keys SLUG | apps delete-key SLUG ID
   apps install SLUG ACCOUNT [--repositories a,b]
+  apps suspend SLUG ACCOUNT | apps unsuspend SLUG ACCOUNT
   apps uninstall SLUG ACCOUNT
   apps manifest FILE --owner LOGIN              a code, for the program that makes the App of the manifest
   apps delete SLUG
@@ -91,6 +92,8 @@ const VERBS: Record<string, Verb> = {
   'apps keys': { run: listKeys },
   'apps delete-key': { run: deleteKey },
   'apps install': { options: ['repositories'], run: installApp },
+  'apps suspend': { run: (client, given) => setSuspended(client, given, 'PUT') },
+  'apps unsuspend': { run: (client, given) => setSuspended(client, given, 'DELETE') },
   'apps uninstall': { run: uninstallApp },
   'apps manifest': { options: ['owner'], run: createManifest },
   'runner-packages add': { run: addPackages },
@@ -329,6 +332,12 @@ async function installApp(client: ApiClient, given: string[], { repositories, js
   const body = { account, ...(repositories !== undefined && { repositories: wordsOf(repositories) }) }
   const made = await client.call<InstallationBody>('POST', `${appPath(slug)}/installations`, body)
   say(json, made, `App ${made.app} is installed at ${made.account}, installation ${made.id}: ${listOf(made.permissions)}`)
+}
+
+async function setSuspended(client: ApiClient, given: string[], method: 'PUT' | 'DELETE'): Promise<void> {
+  const [slug, account] = takeArguments(given, 'SLUG', 'ACCOUNT')
+  await client.call(method, `${appPath(slug)}/installations/${encodeURIComponent(account)}/suspended`)
+  console.log(method === 'PUT' ? `App ${slug} is suspended at ${account}` : `App ${slug} goes on at ${account}`)
 }
 
 async function uninstallApp(client: ApiClient, given: string[]): Promise<void> {

@@ -1,3 +1,4 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
 import {
   createApp,
@@ -10,7 +11,7 @@ import {
   type AppRequest,
   type AppView,
 } from '../../core/apps/apps.ts'
-import { installApp, uninstallApp, type InstallationView } from '../../core/apps/installations.ts'
+import { installApp, suspendApp, uninstallApp, type InstallationView } from '../../core/apps/installations.ts'
 import { createManifest } from '../../core/apps/manifests.ts'
 import type { Deps } from '../../core/deps.ts'
 import type { App } from '../../http/server.ts'
@@ -128,6 +129,7 @@ export function appRoutes(app: App, deps: Deps): void {
   })
   keyRoutes(app, deps)
   installationRoutes(app, deps)
+  suspensionRoutes(app, deps)
 }
 
 function keyRoutes(app: App, deps: Deps): void {
@@ -157,6 +159,17 @@ function installationRoutes(app: App, deps: Deps): void {
     await uninstallApp(deps, request.actor, { slug: request.params.app_slug, account: request.params.account })
     return reply.code(204).send()
   })
+}
+
+function suspensionRoutes(app: App, deps: Deps): void {
+  const suspend =
+    (suspended: boolean) => async (request: FastifyRequest<{ Params: Static<typeof AccountParams> }>, reply: FastifyReply) => {
+      await suspendApp(deps, request.actor, { slug: request.params.app_slug, account: request.params.account, suspended })
+      return reply.code(204).send()
+    }
+  const url = '/apps/:app_slug/installations/:account/suspended'
+  app.put(url, { config, schema: { params: AccountParams } }, suspend(true))
+  app.delete(url, { config, schema: { params: AccountParams } }, suspend(false))
 }
 
 function appOf(manifest: Static<typeof ManifestRequest>['manifest']): AppRequest {
