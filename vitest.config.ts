@@ -37,7 +37,7 @@ export default defineConfig({
                   'test/malformed*.test.ts',
                 ],
                 // These start servers of their own, always on SQLite.
-                exclude: ['test/e2e/kills.test.ts', 'test/e2e/demo.test.ts'],
+                exclude: ['test/e2e/kills.test.ts', 'test/e2e/webhook-kills.test.ts', 'test/e2e/demo.test.ts'],
                 env: { FLEETFOOT_TEST_DATABASE_KIND: 'postgres' },
                 testTimeout: 60_000,
                 hookTimeout: 60_000,

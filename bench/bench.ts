@@ -7,6 +7,7 @@ import { lists } from './rows/lists.ts'
 import { memory } from './rows/memory.ts'
 import { push } from './rows/push.ts'
 import { start } from './rows/start.ts'
+import { webhooks } from './rows/webhooks.ts'
 import type { Bench, BenchOptions, Row } from './support/row.ts'
 
 /*
@@ -14,7 +15,7 @@ import type { Bench, BenchOptions, Row } from './support/row.ts'
  * a temporary data folder, this process is the load. Ratios are measured in the same run, in turns, and are medians. A missed aim is shown
  * and does not fail; a row that could not be measured ends with 1.
  */
-const BENCHES: Bench[] = [lists, idle, memory, jobs, claims, start, jit, push]
+const BENCHES: Bench[] = [lists, idle, memory, jobs, claims, start, jit, push, webhooks]
 
 const USAGE = `usage: npm run bench -- [--only ${BENCHES.map(({ name }) => name).join('|')}] [--quick] [--profile DIR]`
 

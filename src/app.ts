@@ -8,6 +8,7 @@ import { DiskBlobStore } from './blobs/disk-blob-store.ts'
 import type { Config, ListenAddress } from './config/config.ts'
 import { deriveKeys } from './core/access/keys.ts'
 import type { Deps } from './core/deps.ts'
+import { freeHookLanes, HookSender } from './core/hooks/sender.ts'
 import { prepareInstallation } from './core/first-start.ts'
 import { Dispatcher } from './core/jobs/dispatcher.ts'
 import { beatPulse } from './core/jobs/reconcile-jobs.ts'
@@ -17,6 +18,7 @@ import { KeyPool } from './core/runners/key-pool.ts'
 import { openEvaluator } from './core/runs/evaluator.ts'
 import type { Access } from './http/access.ts'
 import type { AddressBook } from './http/addresses.ts'
+import { collectRoutes, judgeAnswers, type JudgeAnswer, type ServedRoute } from './http/served-route.ts'
 import { useContentHost } from './http/content-host.ts'
 import { requestLog } from './http/request-log.ts'
 import { createServer, type App, type HttpServer } from './http/server.ts'
@@ -30,9 +32,15 @@ import { metaRoutes } from './protocols/github-rest/meta.ts'
 import { organizationRoutes } from './protocols/github-rest/organizations.ts'
 import { RateLimits } from './protocols/github-rest/rate-limits.ts'
 import { repositoryRoutes } from './protocols/github-rest/repositories.ts'
-import { useGitHubRest, type RestDeps } from './protocols/github-rest/room.ts'
+import { ENTERPRISE_VERSION, useGitHubRest, type RestDeps } from './protocols/github-rest/room.ts'
+import { openApiRoutes, ownOpenApiRoutes } from './protocols/github-rest/openapi.ts'
+import { runnerGroupRoutes } from './protocols/github-rest/runner-groups.ts'
+import { runnerLabelRoutes } from './protocols/github-rest/runner-labels.ts'
+import { runnerPolicyRoutes } from './protocols/github-rest/runner-policy.ts'
 import { runnerRoutes } from './protocols/github-rest/runners.ts'
 import { runRoutes } from './protocols/github-rest/runs.ts'
+import { hookRoutes } from './protocols/github-rest/hooks.ts'
+import { presentHookPayload } from './protocols/github-rest/present-hook-payload.ts'
 import { userRoutes } from './protocols/github-rest/users.ts'
 import { launchRoom } from './protocols/launch/routes.ts'
 import { Metrics, operationsRoom } from './protocols/operations/routes.ts'
@@ -52,6 +60,8 @@ export interface AppOptions {
   now?: () => number
   /** Tests: check answers against their schemas. */
   strictAnswers?: boolean
+  /** Tests: what is wrong with an answer of this operation of GitHub's, if anything. */
+  judgeAnswer?: JudgeAnswer
   /** Tests run background tasks by hand. */
   background?: boolean
   /** Keys made ahead for just-in-time runners; tests keep none. */
@@ -68,13 +78,6 @@ export interface RunningApp extends AsyncDisposable {
   addresses: string[]
   /** What is served, as each route declares it. */
   routes: ServedRoute[]
-}
-
-export interface ServedRoute {
-  method: string
-  url: string
-  access: Access | undefined
-  operationId: string | undefined
 }
 
 const SHUTDOWN_MS = 10_000
@@ -118,8 +121,14 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       log,
       addresses: { url: config.url, jobServerUrl: config.jobServerUrl },
       retentionMs: config.retentionMs,
+      webhooks: {
+        ...config.webhooks,
+        present: (message, context) => presentHookPayload({ api: `${config.url}/api/v3`, web: config.url }, message, context),
+        enterpriseVersion: ENTERPRISE_VERSION,
+      },
     }
     const dispatcher = stack.use(new Dispatcher(base))
+    const hookSender = stack.use(new HookSender(base))
     const jitKeys = stack.use(new KeyPool(options.keyPoolSize))
     const deps = { ...base, dispatcher, jitKeys, book, rateLimits: new RateLimits(now), shutdown: shutdown.signal }
     const feed = new Feed(deps)
@@ -134,7 +143,8 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const { app } = http
     useContentHost(app, book)
     const routes = collectRoutes(app)
-    registerRooms(app, deps)
+    if (options.judgeAnswer) judgeAnswers(app, options.judgeAnswer)
+    registerRooms(app, deps, routes)
     const servers = await listen(http, config.listen, options.inherited ?? [])
     const addresses = servers.map((server) => describe(server, ports))
     reloadTls(stack, config, servers)
@@ -148,6 +158,9 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       const pulse = setInterval(() => void beatPulse(deps).catch(() => {}), config.times.pulseEvery).unref()
       stack.defer(() => clearInterval(pulse))
       stack.use(new Driver(deps, backgroundTasks(deps)))
+      // One process alone uses SQLite: what is held was held by one that died.
+      if (config.database.kind === 'sqlite') await freeHookLanes(base)
+      hookSender.start()
       jitKeys.fill()
     }
     return { app, deps, addresses, routes, [Symbol.asyncDispose]: () => stack.disposeAsync() }
@@ -157,18 +170,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
   }
 }
 
-function collectRoutes(app: App): ServedRoute[] {
-  const routes: ServedRoute[] = []
-  app.addHook('onRoute', ({ method, url, config, schema }) => {
-    for (const each of [method].flat()) {
-      // Fastify adds HEAD to each GET.
-      if (each !== 'HEAD') routes.push({ method: each, url, access: config?.access, operationId: schema?.operationId })
-    }
-  })
-  return routes
-}
-
-function registerRooms(app: App, deps: RestDeps): void {
+function registerRooms(app: App, deps: RestDeps, routes: readonly ServedRoute[]): void {
   const metrics = new Metrics(deps)
   app.addHook('onResponse', (request, reply, done) => {
     const { elapsedTime, statusCode } = reply
@@ -196,6 +198,9 @@ function registerRooms(app: App, deps: RestDeps): void {
   room((scope) => {
     useGitHubRest(scope, deps)
     runnerRoutes(scope, deps)
+    runnerLabelRoutes(scope, deps)
+    runnerGroupRoutes(scope, deps)
+    runnerPolicyRoutes(scope, deps)
     runRoutes(scope, deps)
     metaRoutes(scope, deps)
     userRoutes(scope, deps)
@@ -203,13 +208,18 @@ function registerRooms(app: App, deps: RestDeps): void {
     repositoryRoutes(scope, deps)
     adminRoutes(scope, deps)
     appRoutes(scope, deps)
+    hookRoutes(scope, deps)
     graphqlRoutes(scope, deps)
+    openApiRoutes(scope, deps, routes)
   }, '/api/v3')
   room((scope) => {
     useGitHubRest(scope, deps)
     graphqlRoutes(scope, deps)
   }, '/api')
-  room((scope) => consoleRoom(scope, deps), '/api/fleetfoot')
+  room((scope) => {
+    consoleRoom(scope, deps)
+    ownOpenApiRoutes(scope, deps, routes)
+  }, '/api/fleetfoot')
 }
 
 async function openSignals(config: Config): Promise<Signals> {

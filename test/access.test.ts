@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   knownScopes,
   hasScope,
+  ownScopes,
   reaches,
   repositoryScopes,
   type Actor,
@@ -9,7 +10,7 @@ import {
   type RepositoryRole,
   type UserActor,
 } from '../src/model/access.ts'
-import type { ServedRoute } from '../src/app.ts'
+import type { ServedRoute } from '../src/http/served-route.ts'
 import { acceptedPermissions, grants, type PermissionNeed, type Permissions } from '../src/model/permissions.ts'
 import { appJwt, asApp, installApp, installationToken, makeApp, type TestApp } from './support/apps.ts'
 import { queueRun, oneJob } from './support/queue.ts'
@@ -44,6 +45,8 @@ const PEOPLE: Person[] = [
   { name: 'owner-without-scopes', role: 'owner', scopes: [] },
   { name: 'owner-of-repo-scope', role: 'owner', scopes: ['repo'] },
   { name: 'owner-of-org-scope', role: 'owner', scopes: ['admin:org'] },
+  { name: 'owner-of-hook-scopes', role: 'owner', scopes: ['admin:repo_hook', 'admin:org_hook'] },
+  { name: 'owner-of-hook-reading', role: 'owner', scopes: ['read:repo_hook'] },
   { name: 'member', role: 'member', scopes: ALL },
   { name: 'reader', collaborator: 'read', scopes: ALL },
   { name: 'writer', collaborator: 'write', scopes: ALL },
@@ -54,9 +57,9 @@ const PEOPLE: Person[] = [
 
 type Verdict = 'allowed' | 401 | 403 | 404
 
-function roleOf(person: Person, name: RepositoryName): RepositoryRole | undefined {
+function roleOf(person: Person, name: RepositoryName, need: Need): RepositoryRole | undefined {
   const visibility = VISIBILITY[name]
-  if (visibility === 'private' && !hasScope(person.scopes, ['repo'])) return undefined
+  if (visibility === 'private' && !hasScope(person.scopes, ['repo', ...ownScopes(need.scopes)])) return undefined
   if (person.role === 'owner' || person.siteAdmin || person.collaborator === 'admin') return 'admin'
   return person.collaborator ?? (visibility !== 'private' || person.role === 'member' ? 'read' : undefined)
 }
@@ -81,9 +84,9 @@ function verdictFor(person: Person, need: Need, name: RepositoryName): Verdict {
       return isEnough && scoped(need.scopes) ? 'allowed' : 403
     }
     case 'repository': {
-      const role = roleOf(person, name)
+      const role = roleOf(person, name, need)
       if (role === undefined) return 404
-      const scopes = need.scopes.includes('repo') ? repositoryScopes(VISIBILITY[name]) : need.scopes
+      const scopes = need.scopes.includes('repo') ? [...repositoryScopes(VISIBILITY[name]), ...ownScopes(need.scopes)] : need.scopes
       return reaches(role, need.role as RepositoryRole) && scoped(scopes) ? 'allowed' : 403
     }
     default:
@@ -158,8 +161,8 @@ function grantedVerdict(token: Granted, need: Need, name: RepositoryName, { url 
       const isOpen = VISIBILITY[name] === 'public' && need.role === 'read'
       if (isOpen) return 'allowed'
       if (!token.repositories.includes(name)) return VISIBILITY[name] === 'public' ? 403 : 404
-      if (person && roleOf(person, name) === undefined) return 404
-      const isEnough = !person || reaches(roleOf(person, name), need.role as RepositoryRole)
+      if (person && roleOf(person, name, need) === undefined) return 404
+      const isEnough = !person || reaches(roleOf(person, name, need), need.role as RepositoryRole)
       return isEnough && has(need.permission) ? 'allowed' : 403
     }
     default:
@@ -268,6 +271,9 @@ function fill(url: string, name: RepositoryName): string {
     repository_id: String(ids[name]),
     runner_id: '999999',
     runner_group_id: '1',
+    target_id: '999999',
+    target: '999999',
+    rule_id: '999999',
     run_id: name === 'rocket' ? String(runId) : '999999',
     job_id: name === 'rocket' ? String(jobId) : '999999',
     check_run_id: name === 'rocket' ? String(jobId) : '999999',
@@ -289,6 +295,8 @@ function fill(url: string, name: RepositoryName): string {
     key_id: '999999',
     account: 'acme',
     code: 'absent',
+    hook_id: '999999',
+    delivery_id: '999999',
   }
   return url.replace(/:(\w+)/g, (_, key: string) => values[key] ?? 'x').replace(/\*$/, 'heads/main')
 }
@@ -326,6 +334,7 @@ test('scopes are those of the reference', () => {
     repo: (need) => need.on === 'repository' && need.scopes.includes('repo'),
     'repo*': (need) => need.on !== 'repository' || need.role === 'read' || need.scopes.includes('repo'),
     'admin:org': (need) => need.scopes.includes('admin:org'),
+    'admin:enterprise': (need) => need.scopes.includes('admin:enterprise'),
     'manage_runners:enterprise': (need) => need.scopes.includes('manage_runners:enterprise'),
     'read:org': (need) => need.scopes.includes('read:org'),
     none: (need) => need.scopes.length === 0,
@@ -333,6 +342,8 @@ test('scopes are those of the reference', () => {
     'none (more with read:org)': (need) => need.scopes.length === 0,
     'read:org or user': (need) => need.scopes.includes('read:org') && need.scopes.includes('user'),
     'repo (public_repo for public)': (need) => need.scopes.includes('public_repo'),
+    'admin:repo_hook': (need) => need.scopes.some((scope) => scope.endsWith(':repo_hook')),
+    'admin:org_hook': (need) => need.scopes.includes('admin:org_hook'),
     delete_repo: (need) => need.scopes.includes('delete_repo'),
     JWT: (need) => need.on === 'app' && need.scopes.length === 0,
     '—': (need) => need.scopes.length === 0,

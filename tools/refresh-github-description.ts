@@ -14,20 +14,23 @@ const VERSION = '23.0.2'
 const RELEASE = 'ghes-3.19'
 const TARGET = path.join(import.meta.dirname, `../test/conformance/github/${RELEASE}.json`)
 
+interface Row {
+  priority: string
+  method: string
+  path: string
+  in: string
+}
+const TABLE = path.join(import.meta.dirname, '../test/conformance/rest-api.json')
+/** The founding operations and all that manages a fleet, and of hooks and Apps the lesser rows too. */
+const MANAGED = (JSON.parse(readFileSync(TABLE, 'utf8')) as Row[]).filter(
+  ({ priority, path: at, in: where }) =>
+    where !== 'cloud' &&
+    !at.startsWith('{scope}') &&
+    (priority === 'P0' || priority === 'P1' || /\/hooks|\/app(?!s\/)|installation|^\/actions\/(?!runner)/.test(at)),
+)
+
 const SERVED = [
-  ...['/repos/{owner}/{repo}', '/orgs/{org}', '/enterprises/{enterprise}'].flatMap((scope) => [
-    `GET ${scope}/actions/runners`,
-    `GET ${scope}/actions/runners/downloads`,
-    `POST ${scope}/actions/runners/registration-token`,
-    `POST ${scope}/actions/runners/remove-token`,
-    `GET ${scope}/actions/runners/{runner_id}`,
-    `DELETE ${scope}/actions/runners/{runner_id}`,
-    `POST ${scope}/actions/runners/generate-jitconfig`,
-  ]),
-  'GET /orgs/{org}/actions/runner-groups',
-  'GET /orgs/{org}/actions/runner-groups/{runner_group_id}',
-  'GET /enterprises/{enterprise}/actions/runner-groups',
-  'GET /enterprises/{enterprise}/actions/runner-groups/{runner_group_id}',
+  ...MANAGED.map(({ method, path: at }) => `${method} ${at}`),
   'GET /repos/{owner}/{repo}/actions/workflows',
   'GET /repos/{owner}/{repo}/actions/workflows/{workflow_id}',
   'POST /repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches',

@@ -4,7 +4,7 @@ import { makeState, seedRunners } from '../support/seed.ts'
 import { settled, startBare, startProduct } from '../support/server.ts'
 import { loadMeter, median } from '../support/stats.ts'
 import { accountInsert, membershipSet } from '../../src/store/accounts.ts'
-import { runnerGroupEnsureDefault } from '../../src/store/runners.ts'
+import { runnerGroupEnsureDefault } from '../../src/store/runner-groups.ts'
 
 const LABELS = ['self-hosted', 'linux', 'x64']
 const CLIENTS = 4

@@ -13,7 +13,7 @@ import { hashSecret, newPersonalToken } from '../../src/model/secret-text.ts'
 import { accountInsert, enterpriseEnsure, membershipSet } from '../../src/store/accounts.ts'
 import { migrate } from '../../src/store/migrate.ts'
 import { openDatabase, type DatabaseConfig, type Db } from '../../src/store/open.ts'
-import { runnerGroupEnsureDefault } from '../../src/store/runners.ts'
+import { runnerGroupEnsureDefault } from '../../src/store/runner-groups.ts'
 import { tokenInsert } from '../../src/store/tokens.ts'
 
 /** A data folder with an organization, its owner and an empty repository; a server is started on it afterwards. */
@@ -192,6 +192,8 @@ export async function seedQueue(
         labels: JSON.stringify(labels),
         rarestLabel: labels.at(-1) ?? '',
         headQueuedAt: now + begin + offset,
+        headTurn: begin + offset + 1,
+        lastTurn: begin + offset + 1,
       }))
       lines.push(...(await tx.insertInto('line').values(rows).returning('id').execute()).map(({ id }) => id))
     }
@@ -213,6 +215,7 @@ export async function seedQueue(
           labels: JSON.stringify(place?.labels),
           groupName: null,
           queuedAt: now + index,
+          turn: index + 1,
           assignmentId: null,
           runnerId: null,
           runnerName: null,

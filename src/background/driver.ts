@@ -9,6 +9,8 @@ import type { Deps } from '../core/deps.ts'
 export interface Task {
   name: string
   everyMs: number
+  /** How long it stays a dead node's; short where it has to go on soon and two that run it at once share the work. */
+  leaseMs?: number
   run(abort: AbortSignal): Promise<string | void>
 }
 
@@ -51,7 +53,7 @@ export class Driver implements AsyncDisposable {
   async #run(task: Task): Promise<void> {
     const { log } = this.#deps
     try {
-      const until = Math.max(LEASE_MS, task.everyMs)
+      const until = task.leaseMs ?? Math.max(LEASE_MS, task.everyMs)
       if (!(await taskTake(this.#deps, task.name, this.#holder, until))) return
       const result = await task.run(this.#abort.signal)
       await taskFinished(this.#deps, task.name, this.#holder, result ?? 'done')

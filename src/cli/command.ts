@@ -22,10 +22,26 @@ export class UsageError extends Error {
 /** Options and arguments of a command; `help` is known to every one. @throws UsageError */
 export function parseCommand<T extends ParseArgsOptionsConfig>(argv: string[], options: T) {
   try {
-    return parseArgs({ args: argv, options: { ...options, help: { type: 'boolean', short: 'h' } }, allowPositionals: true, strict: true })
+    return parseArgs({
+      args: withNegatives(argv),
+      options: { ...options, help: { type: 'boolean', short: 'h' } },
+      allowPositionals: true,
+      strict: true,
+    })
   } catch (error) {
     throw new UsageError(error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error))
   }
+}
+
+/** `--priority -3` as `--priority=-3`: Node takes the number for an option of its own. */
+function withNegatives(argv: string[]): string[] {
+  const joined: string[] = []
+  for (const word of argv) {
+    const last = joined.at(-1)
+    if (/^-\d+$/.test(word) && last !== undefined && /^--[a-z-]+$/.test(last)) joined[joined.length - 1] = `${last}=${word}`
+    else joined.push(word)
+  }
+  return joined
 }
 
 /** Runs a command that may be called wrongly: the usage is printed and 2 given, for `--help` 0. */

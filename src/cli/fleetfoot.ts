@@ -13,6 +13,8 @@ const USAGE = `usage: fleetfoot <command>
   runner configure DIR …      make an unpacked official runner ready, on any port and without root
   init OWNER/REPO             make owner, repository and token, and print the next commands
   runs watch ID               follow a run: jobs, steps, log; also: list, cancel
+  queue list                  jobs that wait, and why; also: expedite, move, pause, rules
+  runners list --at ORG       runners; also: pause, drain, resume
   admin …                     users, organizations, tokens, repositories, runner packages
 
   --help with any command says more.
@@ -24,6 +26,8 @@ const VERBS: Record<string, () => Promise<(argv: string[]) => Promise<number>>> 
   runner: async () => (await import('./runner.ts')).runnerCommand,
   init: async () => (await import('./init.ts')).initCommand,
   runs: async () => (await import('./runs.ts')).runsCommand,
+  queue: async () => (await import('./queue.ts')).queueCommand,
+  runners: async () => (await import('./runners.ts')).runnersCommand,
   admin: async () => (await import('./admin.ts')).adminCommand,
 }
 

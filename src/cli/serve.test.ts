@@ -64,6 +64,12 @@ describe('a start that cannot go on is one line on standard error, names the var
     ['an address with a path', { FLEETFOOT_URL: 'https://example.com/fleet' }, /FLEETFOOT_URL: .* must be the root of a host/],
     ['a bad address to listen on', { FLEETFOOT_LISTEN: '127.0.0.1:99999' }, /FLEETFOOT_LISTEN: '127.0.0.1:99999' is no address/],
     ['an address that is not of this machine', { FLEETFOOT_LISTEN: '192.0.2.1:8080' }, /FLEETFOOT_LISTEN: 192\.0\.2\.1:8080/],
+    [
+      'a place for webhooks that is none',
+      { FLEETFOOT_WEBHOOK_ALLOW: 'private,10.0.0.0/99' },
+      /FLEETFOOT_WEBHOOK_ALLOW: '10\.0\.0\.0\/99' is no network/,
+    ],
+    ['no number of retries', { FLEETFOOT_WEBHOOK_RETRIES: '-1' }, /FLEETFOOT_WEBHOOK_RETRIES: '-1' is no whole number from 0 to 20/],
     ['s3://', { FLEETFOOT_BLOBS_URL: 's3://bucket' }, /FLEETFOOT_BLOBS_URL: s3:\/\/ is not offered/],
     ['a certificate without its key', { FLEETFOOT_TLS_CERT: certificate.cert }, /FLEETFOOT_TLS_CERT is set without FLEETFOOT_TLS_KEY/],
     [

@@ -3,6 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'n
 import { BlockList, isIP } from 'node:net'
 import path from 'node:path'
 import { createSecureContext } from 'node:tls'
+import { parseAllowedTargets, publicTargetsOnly, type AllowedTargets } from '../model/allowed-targets.ts'
 import { defaultTimes, type Times } from '../model/times.ts'
 import { newPersonalToken } from '../model/secret-text.ts'
 import { ConfigError, readVariable, type Environment } from './env.ts'
@@ -27,6 +28,7 @@ export interface Config {
   trustedProxies: string[]
   contentUrl: string | undefined
   retentionMs: number
+  webhooks: { allowed: AllowedTargets; retries: number }
   tls: { certFile: string; keyFile: string } | undefined
   times: Times
   secrets: {
@@ -74,6 +76,10 @@ export function loadConfig(env: Environment): Config {
     trustedProxies: parseProxies(get('FLEETFOOT_TRUSTED_PROXIES')),
     contentUrl: contentUrl === undefined ? undefined : parseBase('FLEETFOOT_CONTENT_URL', contentUrl),
     retentionMs: retentionDays * DAY_MS,
+    webhooks: {
+      allowed: parseTargets(get('FLEETFOOT_WEBHOOK_ALLOW')),
+      retries: parseWhole('FLEETFOOT_WEBHOOK_RETRIES', get('FLEETFOOT_WEBHOOK_RETRIES') ?? '5', 0, 20),
+    },
     tls,
     times: defaultTimes,
     secrets: {
@@ -85,7 +91,7 @@ export function loadConfig(env: Environment): Config {
 
 const KNOWN = new Set(
   `LISTEN URL DATA_DIR DATABASE_URL BLOBS_URL REPOS_DIR ADMIN_TOKEN SECRET_KEY TLS_CERT TLS_KEY SQLITE_SYNC ENTERPRISE TRUSTED_PROXIES
-  RATE_LIMIT CONTENT_URL RETENTION_DAYS JOB_SERVER_URL RUNNER_DIR TEST_DATABASE_URL`
+  RATE_LIMIT CONTENT_URL RETENTION_DAYS WEBHOOK_ALLOW WEBHOOK_RETRIES JOB_SERVER_URL RUNNER_DIR TEST_DATABASE_URL`
     .split(/\s+/)
     .map((name) => `FLEETFOOT_${name}`),
 )
@@ -205,6 +211,16 @@ function parseProxies(text: string | undefined): string[] {
     }
     return entry
   })
+}
+
+function parseTargets(text: string | undefined): AllowedTargets {
+  if (text === undefined) return publicTargetsOnly
+  try {
+    return parseAllowedTargets(text)
+  } catch (error) {
+    const entry = (error as Error).message
+    throw new ConfigError(`FLEETFOOT_WEBHOOK_ALLOW: '${entry}' is no network, host name or 'private': write 10.0.0.0/8, comma-separated`)
+  }
 }
 
 function parseWhole(name: string, text: string, min: number, max: number): number {

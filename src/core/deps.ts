@@ -6,6 +6,8 @@ import type { Keys } from './access/keys.ts'
 import type { ArchiveCache } from './repos/archive-cache.ts'
 import type { Git } from './repos/git.ts'
 import type { Evaluator } from './runs/evaluator.ts'
+import type { AllowedTargets } from '../model/allowed-targets.ts'
+import type { PresentHookPayload } from './hooks/payloads.ts'
 
 /** The log that use-cases write to: pino's shape, so that a test may pass any. */
 export interface Log {
@@ -30,6 +32,17 @@ export interface Deps {
   /** The addresses that jobs are told (architecture 1.9). */
   addresses: Addresses
   retentionMs: number
+  webhooks: Webhooks
+}
+
+export interface Webhooks {
+  present: PresentHookPayload
+  /** Where requests may go beside the public internet. */
+  allowed: AllowedTargets
+  /** Automatic tries after the first. */
+  retries: number
+  /** What receivers are told of us: of GitHub Enterprise Server. */
+  enterpriseVersion: string
 }
 
 export interface Addresses {

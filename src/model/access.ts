@@ -127,6 +127,11 @@ export interface Need {
   job?: 'contents' | 'metadata'
 }
 
+/** The scopes of a need that suffice by themselves, without `repo`: those of webhooks, on private repositories too (rest-api.md 5.4). */
+export function ownScopes(scopes: readonly string[]): string[] {
+  return scopes.filter((scope) => scope.endsWith('repo_hook'))
+}
+
 /** On a public or internal repository `public_repo` suffices, on a private one it takes `repo` (rest-api.md 1.3). */
 export function repositoryScopes(visibility: string): string[] {
   return visibility === 'private' ? ['repo'] : ['public_repo']
@@ -166,6 +171,21 @@ export const needs = {
     accepted: ['admin:org'],
     permission: 'organization_self_hosted_runners:write',
   },
+  organizationPolicyRead: {
+    on: 'organization',
+    role: 'owner',
+    scopes: ['admin:org'],
+    accepted: ['admin:org'],
+    permission: 'organization_administration:read',
+  },
+  organizationPolicy: {
+    on: 'organization',
+    role: 'owner',
+    scopes: ['admin:org'],
+    accepted: ['admin:org'],
+    permission: 'organization_administration:write',
+  },
+  enterprisePolicy: { on: 'enterprise', role: 'owner', scopes: ['admin:enterprise'], accepted: ['admin:enterprise'], permission: 'none' },
   repositoryRunnersRead: { on: 'repository', role: 'admin', scopes: ['repo'], accepted: ['repo'], permission: 'administration:read' },
   repositoryRunners: { on: 'repository', role: 'admin', scopes: ['repo'], accepted: ['repo'], permission: 'administration:write' },
   organizationVisible: {
@@ -221,6 +241,36 @@ export const needs = {
     accepted: ['delete_repo'],
     permission: 'administration:write',
   },
+  repositoryHooksRead: {
+    on: 'repository',
+    role: 'admin',
+    scopes: ['repo', 'read:repo_hook'],
+    accepted: ['admin:repo_hook', 'public_repo', 'read:repo_hook', 'repo', 'write:repo_hook'],
+    permission: 'repository_hooks:read',
+  },
+  repositoryHooksWrite: {
+    on: 'repository',
+    role: 'admin',
+    scopes: ['repo', 'write:repo_hook'],
+    accepted: ['admin:repo_hook', 'public_repo', 'repo', 'write:repo_hook'],
+    permission: 'repository_hooks:write',
+  },
+  organizationHooksRead: {
+    on: 'organization',
+    role: 'owner',
+    scopes: ['admin:org_hook'],
+    accepted: ['admin:org_hook'],
+    permission: 'organization_hooks:read',
+  },
+  organizationHooks: {
+    on: 'organization',
+    role: 'owner',
+    scopes: ['admin:org_hook'],
+    accepted: ['admin:org_hook'],
+    permission: 'organization_hooks:write',
+  },
+  enterpriseHooks: { on: 'enterprise', role: 'owner', scopes: ['admin:enterprise'], accepted: ['admin:enterprise'], permission: 'none' },
+  globalHooks: { on: 'site', role: 'owner', scopes: ['site_admin'], accepted: ['site_admin'], permission: 'none' },
   actionsRead: { on: 'repository', role: 'read', scopes: [], accepted: [], permission: 'actions:read' },
   actionsWrite: { on: 'repository', role: 'write', scopes: ['repo'], accepted: [], permission: 'actions:write' },
   checksRead: { on: 'repository', role: 'read', scopes: [], accepted: [], permission: 'checks:read' },

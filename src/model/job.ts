@@ -1,3 +1,6 @@
+import type { FallbackStep } from './queue-rule.ts'
+import { DEFAULT_GROUP_NAME, isPinned, namesRef, type GroupPolicy, type SelectedWorkflow } from './runner-group.ts'
+
 /** What a job message, a list and a queue need to know of a job. */
 export interface Job {
   id: number
@@ -32,6 +35,18 @@ export interface Job {
   createdAt: number
   startedAt: number | null
   completedAt: number | null
+  /** Its place among those that wait for the same label with the same rank; grows along its line. */
+  turn: number
+  /** The queue rule that limits how many of its jobs run at once. */
+  limitId: number | null
+  /** It fails when it still waits then, by the rule of that name. */
+  waitUntil: number | null
+  waitRule: string | null
+  /** When it asks for the labels of the first of `fallback` instead. */
+  fallbackAt: number | null
+  fallback: FallbackStep[]
+  /** Who moved it by hand: rules leave it where it is. */
+  steeredBy: number | null
 }
 
 export type Conclusion = 'success' | 'failure' | 'cancelled' | 'skipped' | 'timed_out'
@@ -131,8 +146,8 @@ export interface Annotation {
 }
 
 /**
- * Queued jobs of one repository that ask for the same group and the same set of labels. A runner that may take one may take all, so a
- * line is matched once, however long it is.
+ * Queued jobs of one repository and workflow that ask for the same group and the same set of labels. A runner that may take one may take
+ * all, so a line is matched once, however long it is. (Only a group that names a workflow by its commit asks each job.)
  */
 export interface Line {
   id: number
@@ -143,6 +158,11 @@ export interface Line {
   groupName: string | null
   /** Lower case, sorted. */
   labels: string[]
+  /** `path@ref`; a group may be for some workflows only. */
+  workflow: string
+  /** Lower goes first. */
+  rank: number
+  limitId: number | null
 }
 
 /** The form that labels are compared in: lower case, sorted, each once. */
@@ -155,19 +175,56 @@ export interface Server {
   scope: { kind: 'enterprise' | 'organization' | 'repository'; id: number }
   /** Lower case. */
   labels: ReadonlySet<string>
-  groupName: string
-  /** Of its group; a repository's own runner serves it whatever its visibility. */
-  allowsPublic: boolean
+  /** The rules of its group. A repository's own runner has none, and serves it whatever its visibility. */
+  group: GroupPolicy | undefined
 }
 
-/** Whether a runner may take the jobs of a line: scope, group, group policy, labels. */
+/** Why a runner may not take the jobs of a line, in the order that they are asked. */
+export type Refusal = 'scope' | 'labels' | 'group' | 'public' | 'repository' | 'workflow'
+
+/** Whether a runner may take the jobs of a line. */
 export function mayServe(server: Server, line: Line): boolean {
-  const { scope } = server
-  if (scope.kind === 'repository' && scope.id !== line.repositoryId) return false
-  if (scope.kind === 'organization' && scope.id !== line.ownerId) return false
+  return refusal(server, line) === undefined
+}
+
+/** What keeps a runner from the jobs of a line: scope, labels, the group asked for, its group's rules; undefined for nothing. */
+export function refusal(server: Server, line: Line): Refusal | undefined {
+  const { scope, group } = server
+  if (scope.kind === 'repository' && scope.id !== line.repositoryId) return 'scope'
+  if (scope.kind === 'organization' && scope.id !== line.ownerId) return 'scope'
   // Every organization belongs to the enterprise; a user's own repositories do not, and every user may make some.
-  if (scope.kind === 'enterprise' && line.ownerKind !== 'organization') return false
-  if (scope.kind !== 'repository' && line.isPublic && !server.allowsPublic) return false
-  if (line.groupName !== null && line.groupName !== server.groupName.toLowerCase()) return false
-  return line.labels.every((label) => server.labels.has(label))
+  if (scope.kind === 'enterprise' && line.ownerKind !== 'organization') return 'scope'
+  if (!line.labels.every((label) => server.labels.has(label))) return 'labels'
+  if (line.groupName !== null && line.groupName !== (group?.name ?? DEFAULT_GROUP_NAME.toLowerCase())) return 'group'
+  return group && groupRefusal(group, scope.kind, line)
+}
+
+function groupRefusal(group: GroupPolicy, kind: Server['scope']['kind'], line: Line): Refusal | undefined {
+  if (line.isPublic && (!group.allowsPublic || group.visibility === 'private')) return 'public'
+  const target = kind === 'enterprise' ? line.ownerId : line.repositoryId
+  if (group.visibility === 'selected' && !group.selected.has(target)) return 'repository'
+  const narrowed = kind === 'enterprise' ? group.narrowed.get(line.ownerId) : undefined
+  if (narrowed) {
+    if (line.isPublic && (!narrowed.allowsPublic || narrowed.visibility === 'private')) return 'public'
+    if (narrowed.visibility === 'selected' && !narrowed.repositories.has(line.repositoryId)) return 'repository'
+  }
+  return group.workflows && !group.workflows.some((workflow) => names(workflow, line)) ? 'workflow' : undefined
+}
+
+/** A commit is no part of a line: whether it is the right one is asked of the job (`commitsAllowed`). */
+function names(workflow: SelectedWorkflow, line: Line): boolean {
+  const [path = '', ref = ''] = splitWorkflow(line.workflow)
+  return workflow.repositoryId === line.repositoryId && workflow.path === path && (isPinned(workflow) || namesRef(workflow.ref, ref))
+}
+
+/** The commits that a line's jobs must be of for this server; undefined when any will do. */
+export function commitsAllowed({ group }: Server, line: Line): string[] | undefined {
+  const naming = group?.workflows?.filter((workflow) => names(workflow, line)) ?? []
+  if (naming.length === 0 || naming.some((workflow) => !isPinned(workflow))) return undefined
+  return naming.map(({ ref }) => ref.toLowerCase())
+}
+
+function splitWorkflow(workflow: string): string[] {
+  const at = workflow.indexOf('@')
+  return at < 0 ? [workflow, ''] : [workflow.slice(0, at), workflow.slice(at + 1)]
 }

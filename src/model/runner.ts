@@ -29,29 +29,17 @@ export interface Runner {
   createdAt: number
   lastSeenAt: number | null
   deletedAt: number | null
-  /** Its group's policy; a repository's own runner serves it whatever its visibility. */
-  groupAllowsPublic: boolean
+  /** Of its group's rules, as they were when the row was read. */
+  groupVersion: number
   /** Of the session that it holds now. */
   sessionId: string | null
   /** When the session last polled, as far as it was written. */
   polledAt: number | null
   /** Has an assignment that is not finished: never sent a second job. */
   busy: boolean
+  /** Why it, or its group, is given no jobs; null when it is. */
+  pausedFor: string | null
 }
-
-export interface RunnerGroup {
-  id: number
-  ownerKind: 'enterprise' | 'organization'
-  ownerId: number
-  number: number
-  name: string
-  visibility: string
-  allowsPublicRepositories: boolean
-}
-
-/** The Default group's number in every organization and enterprise; also what repositories show (rest-api.md 1.5). */
-export const DEFAULT_GROUP_NUMBER = 1
-export const DEFAULT_GROUP_NAME = 'Default'
 
 /** Online while a session is open and was heard of lately. Derived, so that it cannot be stale on another node. */
 export function isOnline(runner: Pick<Runner, 'sessionId' | 'lastSeenAt'>, now: number, times: Times): boolean {

@@ -93,7 +93,8 @@ export class PostgresSignals implements Signals {
     if (node === this.#node) return
     for (const signal of signals) {
       const [topic, id] = signal.split(':')
-      if (topic === 'line' || topic === 'runner' || topic === 'job') this.#local.send(topic, Number(id))
+      if (topic === 'line' || topic === 'runner' || topic === 'group' || topic === 'job' || topic === 'hook')
+        this.#local.send(topic, Number(id))
     }
   }
 

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 
-/** What a signal is about. `line` has a job, `runner` has something for its poll, `job` has new lines or another state. */
-export type Topic = 'line' | 'runner' | 'job'
+/** What a signal is about. `line` has a job, `runner` has something for its poll, `group` has other rules, `job` has new lines or another state, `hook` has something to send. */
+export type Topic = 'line' | 'runner' | 'group' | 'job' | 'hook'
 
 /**
  * "Look again", between requests and between nodes. Carries no data but an id: who is woken looks in the database. A signal may be

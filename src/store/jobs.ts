@@ -1,7 +1,8 @@
-import { sql, type Selectable, type Updateable } from 'kysely'
-import { mayServe, type Assignment, type Job, type Line, type Server } from '../model/job.ts'
+import { sql, type RawBuilder, type Selectable, type Updateable } from 'kysely'
+import { commitsAllowed, mayServe, type Assignment, type Job, type Line, type Server } from '../model/job.ts'
+import type { FallbackStep } from '../model/queue-rule.ts'
 import { literals } from './literals.ts'
-import { isPostgres, smaller, type Db } from './open.ts'
+import { isPostgres, type Db } from './open.ts'
 import { labelCounts } from './runners.ts'
 import { columns, guardedUpdate, prepared, preparedChange } from './prepared.ts'
 import type { Schema } from './schema.ts'
@@ -13,6 +14,7 @@ export function decodeJob(row: Selectable<Schema['job']>): Job {
     labels: JSON.parse(row.labels) as string[],
     continueOnError: row.continueOnError === 1,
     outputs: row.outputs === null ? null : (JSON.parse(row.outputs) as Record<string, string>),
+    fallback: row.fallback === null ? [] : (JSON.parse(row.fallback) as Job['fallback']),
   }
 }
 
@@ -108,8 +110,12 @@ export async function jobUpdate(db: Db, id: number, from: Job['status'][], chang
 const rowUpdate = guardedUpdate('job', 'status')
 
 /**
- * Puts a job in its line and makes the line if there is none. The line's row is written first: it is the lock that keeps `headQueuedAt`
- * right against a claim that empties the line at the same moment.
+ * Puts a job in its line and makes the line if there is none. The line's row is written first: it is the lock that keeps its head right
+ * against a claim that empties the line at the same moment.
+ *
+ * Its turn shares the lane (the lines filed under one label with one rank) fairly between repositories, by start tags: it follows the last
+ * turn of its own repository, and is not before the turn that was served last. So who queues a thousand jobs at once has the next job of
+ * another repository in between, and none starves.
  */
 export async function jobEnqueue(
   db: Db,
@@ -121,21 +127,70 @@ export async function jobEnqueue(
     timeoutMs: number
     cancelTimeoutMs: number
     queuedAt: number
+    waitUntil: number | null
+    waitRule: string | null
+    fallback: FallbackStep[]
   },
 ): Promise<{ job: Job; line: Line } | undefined> {
-  const line = await lineEnsure(db, place, place.queuedAt)
+  const { line, turn } = await lineEnsure(db, place, place.queuedAt)
   const updated = await jobUpdate(db, job.id, [job.from], {
     status: 'queued',
     name: place.name,
     lineId: line.id,
+    turn,
     labels: JSON.stringify(place.runnerLabels),
     groupName: place.groupName,
     queuedAt: place.queuedAt,
     continueOnError: place.continueOnError ? 1 : 0,
     timeoutMs: place.timeoutMs,
     cancelTimeoutMs: place.cancelTimeoutMs,
+    limitId: place.limitId,
+    waitUntil: place.waitUntil,
+    waitRule: place.waitRule,
+    ...fallbackColumns(place.fallback, place.queuedAt),
   })
   return updated && { job: updated, line }
+}
+
+function fallbackColumns(fallback: FallbackStep[], queuedAt: number): { fallback: string | null; fallbackAt: number | null } {
+  const [next] = fallback
+  return { fallback: next ? JSON.stringify(fallback) : null, fallbackAt: next ? queuedAt + next.afterSeconds * 1000 : null }
+}
+
+/**
+ * Moves a job that stands in line to another place: other labels, another rank or limit, or a turn of one's own choice. Undefined when it
+ * left its line meanwhile.
+ */
+export async function jobMove(
+  db: Db,
+  known: Job,
+  place: Omit<Line, 'id'>,
+  change: {
+    turn?: number
+    runnerLabels?: string[]
+    waitUntil?: number | null
+    waitRule?: string | null
+    fallback?: FallbackStep[]
+    steeredBy?: number | null
+  },
+): Promise<{ job: Job; line: Line } | undefined> {
+  if (known.lineId === null || known.queuedAt === null) return undefined
+  const ensured = await lineEnsure(db, place, known.queuedAt)
+  const turn = change.turn ?? (ensured.line.id === known.lineId ? known.turn : ensured.turn)
+  for (const id of [known.lineId, ensured.line.id].toSorted((a, b) => a - b)) await lineLock(db, id)
+  const job = await jobUpdate(db, known.id, ['queued'], {
+    lineId: ensured.line.id,
+    turn,
+    limitId: place.limitId,
+    ...(change.runnerLabels && { labels: JSON.stringify(change.runnerLabels) }),
+    ...(change.waitUntil !== undefined && { waitUntil: change.waitUntil }),
+    ...(change.waitRule !== undefined && { waitRule: change.waitRule }),
+    ...(change.fallback && fallbackColumns(change.fallback, known.queuedAt)),
+    ...(change.steeredBy !== undefined && { steeredBy: change.steeredBy }),
+  })
+  if (known.lineId !== ensured.line.id) await lineSettle(db, known.lineId)
+  await lineSettle(db, ensured.line.id)
+  return job && { job, line: ensured.line }
 }
 
 /** Puts a job that was given out back at its old place in line. */
@@ -153,61 +208,86 @@ export async function jobRequeue(db: Db, jobId: number): Promise<{ job: Job; lin
     runnerGroupName: null,
     startedAt: null,
   })
+  await lineSettle(db, job.lineId)
   return updated && { job: updated, line }
 }
 
-async function lineEnsure(db: Db, line: Omit<Line, 'id'>, queuedAt: number): Promise<Line> {
-  const key = JSON.stringify([line.repositoryId, line.groupName, line.labels])
-  const [touched] = await lineJoin(db, { key, queuedAt, isPublic: line.isPublic ? 1 : 0 })
-  if (touched) return { ...line, id: touched.id }
+/** The line of a place, made where there is none, and the turn of the next job in it. */
+async function lineEnsure(db: Db, place: Omit<Line, 'id'>, queuedAt: number): Promise<{ line: Line; turn: number }> {
+  const { repositoryId, ownerId, ownerKind, isPublic, groupName, labels, workflow, rank, limitId } = place
+  const line = { repositoryId, ownerId, ownerKind, isPublic, groupName, labels, workflow, rank, limitId }
+  const key = JSON.stringify([repositoryId, groupName, labels, workflow, ...(rank === 0 && limitId === null ? [] : [rank, limitId])])
+  const [touched] = await lineJoin(db, { key, isPublic: isPublic ? 1 : 0 })
+  if (touched) return { line: { ...line, id: touched.id }, turn: touched.lastTurn }
 
-  const counts = await labelCounts(db, line.labels)
-  const rarest = line.labels.reduce<string | undefined>(
-    (best, label) => (best === undefined || (counts.get(label) ?? 0) < (counts.get(best) ?? 0) ? label : best),
-    undefined,
+  const counts = await labelCounts(db, labels)
+  // A line without labels (a group alone) is filed under the empty one, which every runner looks at.
+  const rarestLabel = labels.reduce<string>(
+    (best, label) => (best === '' || (counts.get(label) ?? 0) < (counts.get(best) ?? 0) ? label : best),
+    '',
   )
+  const turn = await nextTurn(db, { rarestLabel, rank, repositoryId })
+  const filed = { isPublic: isPublic ? 1 : 0, rarestLabel, headQueuedAt: queuedAt, headTurn: turn, lastTurn: turn }
   const row = await db
     .insertInto('line')
-    .values({
-      key,
-      repositoryId: line.repositoryId,
-      ownerId: line.ownerId,
-      ownerKind: line.ownerKind,
-      isPublic: line.isPublic ? 1 : 0,
-      groupName: line.groupName,
-      labels: JSON.stringify(line.labels),
-      // A line without labels (a group alone) is filed under the empty one, which every runner looks at.
-      rarestLabel: rarest ?? '',
-      headQueuedAt: queuedAt,
-    })
+    .values({ key, repositoryId, ownerId, ownerKind, groupName, workflow, rank, limitId, labels: JSON.stringify(labels), ...filed })
     .onConflict((c) =>
       c.column('key').doUpdateSet((eb) => ({
-        headQueuedAt: sql<number>`case when ${eb.ref('line.headQueuedAt')} < ${queuedAt} then ${eb.ref('line.headQueuedAt')} else ${queuedAt} end`,
-        rarestLabel: rarest ?? '',
-        isPublic: line.isPublic ? 1 : 0,
+        ...filed,
+        // One that another transaction filed just now keeps its head.
+        headQueuedAt: sql<number>`coalesce(${eb.ref('line.headQueuedAt')}, ${queuedAt})`,
+        headTurn: sql<number>`coalesce(${eb.ref('line.headTurn')}, ${turn})`,
+        lastTurn: larger(db, sql.ref('line.lastTurn'), sql`${turn}`),
       })),
     )
-    .returning('id')
+    .returning(['id', 'lastTurn'])
     .executeTakeFirstOrThrow()
-  return { ...line, id: row.id }
+  return { line: { ...line, id: row.id }, turn: row.lastTurn }
 }
 
-/** A line that is there and has a head. */
-const lineJoin = prepared((db, { key, queuedAt, isPublic }: { key: string; queuedAt: number; isPublic: number }) =>
+/** After the repository's own last turn in the lane, not before the one served last; where that is forgotten, not before the first that waits. */
+function turnAfter(db: Db, of: { rarestLabel: RawBuilder<unknown>; rank: RawBuilder<unknown>; repositoryId: RawBuilder<unknown> }) {
+  const lane = sql`other."rarestLabel" = ${of.rarestLabel} and other."rank" = ${of.rank}`
+  return larger(
+    db,
+    sql`coalesce((select max(other."servedTurn") from line as other where ${lane}),
+      (select min(other."headTurn") from line as other where ${lane} and other."headQueuedAt" is not null), 0)`,
+    sql`coalesce((select max(other."lastTurn") from line as other where ${lane} and other."repositoryId" = ${of.repositoryId}), 0) + 1`,
+  )
+}
+
+async function nextTurn(db: Db, of: { rarestLabel: string; rank: number; repositoryId: number }): Promise<number> {
+  const turn = turnAfter(db, { rarestLabel: sql`${of.rarestLabel}`, rank: sql`${of.rank}`, repositoryId: sql`${of.repositoryId}` })
+  const { rows } = await sql<{ turn: number }>`select ${turn} as turn`.execute(db)
+  return rows[0]?.turn ?? 1
+}
+
+/** A line that is there and has a head: the new job comes last, so the head stays. */
+const lineJoin = prepared((db, { key, isPublic }: { key: string; isPublic: number }) =>
   db
     .updateTable('line')
-    .set({ headQueuedAt: smaller(db, 'line.headQueuedAt', queuedAt), isPublic })
+    .set({
+      lastTurn: turnAfter(db, {
+        rarestLabel: sql.ref('line.rarestLabel'),
+        rank: sql.ref('line.rank'),
+        repositoryId: sql.ref('line.repositoryId'),
+      }),
+      isPublic,
+    })
     .where('key', '=', key)
     .where('headQueuedAt', 'is not', null)
-    .returning('id'),
+    .returning(['id', 'lastTurn']),
 )
 
+function larger(db: Db, a: RawBuilder<unknown>, b: RawBuilder<unknown>): RawBuilder<number> {
+  return isPostgres(db) ? sql<number>`greatest(${a}, ${b})` : sql<number>`max(${a}, ${b})`
+}
+
+/** Locks a line and sees that it is filed; who calls it writes its head anew with `lineSettle`. */
 async function lineTouch(db: Db, id: number, queuedAt: number): Promise<Line | undefined> {
   const row = await db
     .updateTable('line')
-    .set((eb) => ({
-      headQueuedAt: sql<number>`case when ${eb.ref('headQueuedAt')} < ${queuedAt} then ${eb.ref('headQueuedAt')} else ${queuedAt} end`,
-    }))
+    .set((eb) => ({ headQueuedAt: sql<number>`coalesce(${eb.ref('headQueuedAt')}, ${queuedAt})` }))
     .where('id', '=', id)
     .returningAll()
     .executeTakeFirst()
@@ -215,8 +295,19 @@ async function lineTouch(db: Db, id: number, queuedAt: number): Promise<Line | u
 }
 
 function decodeLine(row: Selectable<Schema['line']>): Line {
-  const { id, repositoryId, ownerId, ownerKind, isPublic, groupName, labels } = row
-  return { id, repositoryId, ownerId, ownerKind, isPublic: isPublic === 1, groupName, labels: JSON.parse(labels) as string[] }
+  const { id, repositoryId, ownerId, ownerKind, isPublic, groupName, labels, workflow, rank, limitId } = row
+  return {
+    id,
+    repositoryId,
+    ownerId,
+    ownerKind,
+    isPublic: isPublic === 1,
+    groupName,
+    workflow,
+    rank,
+    limitId,
+    labels: JSON.parse(labels) as string[],
+  }
 }
 
 export async function lineById(db: Db, id: number): Promise<Line | undefined> {
@@ -232,19 +323,32 @@ const HEADS_PER_LABEL = [4, 64, 1024, 1_000_000]
  *
  * Looks at the lines filed under the runner's own labels, oldest head first, a few per label, by index: the cost does not grow with jobs
  * or lines. Then one update takes the head. On PostgreSQL the line's row is locked first, so that emptying it and filling it cannot
- * cross; who finds it locked waits and goes on with what is left. Call it in the transaction that also writes the assignment.
+ * cross; who finds it locked waits and goes on with what is left. `holds` is asked once, when there is something to give: what
+ * keeps it from lines beside its group, `stale` when what is known of the runner no longer holds. Call it in the transaction that also writes the assignment.
  */
-export async function jobClaim(db: Db, server: Server): Promise<{ job: Job; isMore: boolean } | undefined> {
+export async function jobClaim(
+  db: Db,
+  server: Server,
+  holds: () => Promise<'stale' | ((line: Line) => Promise<boolean>)> = async () => async () => false,
+): Promise<{ job: Job; isMore: boolean } | 'stale' | undefined> {
   const labels = JSON.stringify([...server.labels, ''])
+  const targets = targetsOf(server)
   const tried = new Set<number>()
   let before = 0
+  let isHeld: ((line: Line) => Promise<boolean>) | undefined
   for (const heads of HEADS_PER_LABEL) {
-    const lines = await lineHeads(db, server, labels, heads)
-    for (const { row, line } of lines) {
+    const lines = await lineHeads(db, targets, labels, heads)
+    for (const line of inTurn(lines, server.scope.kind).map(decodeLine)) {
       if (tried.has(line.id)) continue
       tried.add(line.id)
       if (!mayServe(server, line)) continue
-      const taken = await lineTakeHead(db, row.id)
+      if (!isHeld) {
+        const held = await holds()
+        if (held === 'stale') return held
+        isHeld = held
+      }
+      if (await isHeld(line)) continue
+      const taken = await lineTakeHead(db, line.id, commitsAllowed(server, line))
       if (taken) return taken
     }
     if (lines.length === before || lines.length < heads) return undefined
@@ -253,36 +357,94 @@ export async function jobClaim(db: Db, server: Server): Promise<{ job: Job; isMo
   return undefined
 }
 
-async function lineHeads(
-  db: Db,
-  { scope }: Server,
-  labels: string,
-  heads: number,
-): Promise<{ row: Selectable<Schema['line']>; line: Line }[]> {
-  const filter =
-    scope.kind === 'repository'
-      ? sql`and "repositoryId" = ${scope.id}`
-      : scope.kind === 'organization'
-        ? sql`and "ownerId" = ${scope.id}`
-        : sql`and "ownerKind" = 'organization'`
-  const query = isPostgres(db)
-    ? sql<Selectable<Schema['line']>>`select l.* from json_array_elements_text(${labels}::json) as label(value)
-        cross join lateral (select * from line where "rarestLabel" = label.value and "headQueuedAt" is not null ${filter}
-          order by "headQueuedAt", id limit ${heads}) as l
-        order by l."headQueuedAt", l.id`
-    : sql<Selectable<Schema['line']>>`select line.* from json_each(${labels}) as label
-        join line on line.id in (select id from line where "rarestLabel" = label.value and "headQueuedAt" is not null ${filter}
-          order by "headQueuedAt", id limit ${heads})
-        order by line."headQueuedAt", line.id`
-  const { rows } = await query.execute(db)
-  return rows.map((row) => ({ row, line: decodeLine(row) }))
+interface Targets {
+  column: 'repositoryId' | 'ownerId' | undefined
+  ids: number[]
 }
 
-async function lineTakeHead(db: Db, lineId: number): Promise<{ job: Job; isMore: boolean } | undefined> {
+/** By what the lines that a runner may serve are found: its place, or what its group is open to, so that the others cost nothing. */
+function targetsOf({ scope, group }: Server): Targets {
+  if (scope.kind === 'repository') return { column: 'repositoryId', ids: [scope.id] }
+  if (group?.workflows) return { column: 'repositoryId', ids: [...new Set(group.workflows.map(({ repositoryId }) => repositoryId))] }
+  if (scope.kind === 'enterprise')
+    return group?.visibility === 'selected' ? { column: 'ownerId', ids: [...group.selected] } : { column: undefined, ids: [] }
+  return group?.visibility === 'selected' ? { column: 'repositoryId', ids: [...group.selected] } : { column: 'ownerId', ids: [scope.id] }
+}
+
+type LineRow = Selectable<Schema['line']>
+
+async function lineHeads(db: Db, { column, ids }: Targets, labels: string, heads: number): Promise<LineRow[]> {
+  // One target is a plain condition, many are a join: each is a look into the index of its column.
+  const many = column !== undefined && ids.length !== 1
+  const filter =
+    column === undefined
+      ? sql`and "ownerKind" = 'organization'`
+      : many
+        ? sql`and ${sql.ref(column)} = target.value`
+        : sql`and ${sql.ref(column)} = ${ids[0] ?? 0}`
+  // Priorities are an organization's own: the enterprise's runners go by turns alone.
+  const order = column === undefined ? sql`"headTurn", "headQueuedAt", id` : sql`"rank", "headTurn", "headQueuedAt", id`
+  const list = JSON.stringify(ids)
+  const query = isPostgres(db)
+    ? sql<LineRow>`select l.* from json_array_elements_text(${labels}::json) as label(value)
+        ${many ? sql`cross join (select value::bigint from json_array_elements_text(${list}::json) as each(value)) as target(value)` : sql``}
+        cross join lateral (select * from line where "rarestLabel" = label.value and "headQueuedAt" is not null ${filter}
+          order by ${order} limit ${heads}) as l`
+    : sql<LineRow>`select line.* from json_each(${labels}) as label
+        ${many ? sql`cross join json_each(${list}) as target` : sql``}
+        join line on line.id in (select id from line where "rarestLabel" = label.value and "headQueuedAt" is not null ${filter}
+          order by ${order} limit ${heads})`
+  const { rows } = await query.execute(db)
+  return rows
+}
+
+/**
+ * Lines in the order in which a runner tries them. Under one label by rank and turn; turns of different labels tell nothing of each other,
+ * so of the first lines of each label the one whose head waits longest goes next.
+ */
+function inTurn(rows: LineRow[], scope: Server['scope']['kind']): LineRow[] {
+  const rankOf = ({ rank }: LineRow) => (scope === 'enterprise' ? 0 : rank)
+  const within = (a: LineRow, b: LineRow) =>
+    rankOf(a) - rankOf(b) || (a.headTurn ?? 0) - (b.headTurn ?? 0) || (a.headQueuedAt ?? 0) - (b.headQueuedAt ?? 0) || a.id - b.id
+  const between = (a: LineRow, b: LineRow) => rankOf(a) - rankOf(b) || (a.headQueuedAt ?? 0) - (b.headQueuedAt ?? 0) || a.id - b.id
+  const lanes = [...Map.groupBy(rows, ({ rarestLabel }) => rarestLabel).values()].map((lane) => lane.sort(within))
+  if (lanes.length < 2) return lanes[0] ?? []
+  const ordered: LineRow[] = []
+  for (;;) {
+    const [next, ...others] = lanes.filter((lane) => lane.length > 0)
+    if (!next) return ordered
+    const first = others.reduce((best, lane) => (between(lane[0] as LineRow, best[0] as LineRow) < 0 ? lane : best), next)
+    ordered.push(first.shift() as LineRow)
+  }
+}
+
+async function lineTakeHead(db: Db, lineId: number, commits: string[] | undefined): Promise<{ job: Job; isMore: boolean } | undefined> {
   await lineLock(db, lineId)
-  const [row] = await headTake(db, { lineId })
-  const isMore = await lineSettle(db, lineId)
+  const [row] = await (commits ? headTakeOf(db, lineId, commits) : headTake(db, { lineId }))
+  const isMore = await lineSettle(db, lineId, row?.turn)
   return row && { job: decodeJob(row), isMore }
+}
+
+/** The first of a line's jobs whose run is of one of these commits. */
+function headTakeOf(db: Db, lineId: number, commits: string[]) {
+  return db
+    .updateTable('job')
+    .set({ status: sql.lit('assigned') })
+    .where('id', '=', (eb) =>
+      eb
+        .selectFrom('job as head')
+        .innerJoin('run', 'run.id', 'head.runId')
+        .select('head.id')
+        .where('head.lineId', '=', lineId)
+        .where('head.status', '=', sql.lit('queued'))
+        .where('run.headSha', 'in', commits)
+        .orderBy('head.turn')
+        .orderBy('head.id')
+        .limit(1),
+    )
+    .where('status', '=', sql.lit('queued'))
+    .returningAll()
+    .execute()
 }
 
 const headTake = prepared((db, { lineId }: { lineId: number }) =>
@@ -295,7 +457,7 @@ const headTake = prepared((db, { lineId }: { lineId: number }) =>
         .select('head.id')
         .where('head.lineId', '=', lineId)
         .where('head.status', '=', sql.lit('queued'))
-        .orderBy('head.queuedAt')
+        .orderBy('head.turn')
         .orderBy('head.id')
         .limit(1),
     )
@@ -303,28 +465,21 @@ const headTake = prepared((db, { lineId }: { lineId: number }) =>
     .returningAll(),
 )
 
-/** Writes the line's head anew after a job left it; whether there is one. `linesEmptyDelete` deletes lines without. */
-export async function lineSettle(db: Db, lineId: number): Promise<boolean> {
-  const [row] = await headSettle(db, { lineId })
+/** Writes the line's head anew after a job left it; whether there is one. `served` is the turn that a runner was given. */
+export async function lineSettle(db: Db, lineId: number, served = 0): Promise<boolean> {
+  const [row] = await headSettle(db, { lineId, served })
   return row !== undefined && row.headQueuedAt !== null
 }
 
-const headSettle = prepared((db, { lineId }: { lineId: number }) =>
-  db
+const headSettle = prepared((db, { lineId, served }: { lineId: number; served: number }) => {
+  const head = (column: 'turn' | 'queuedAt') =>
+    sql<number>`(select job.${sql.ref(column)} from job where job."lineId" = line.id and job.status = 'queued' order by job.turn, job.id limit 1)`
+  return db
     .updateTable('line')
-    .set((eb) => ({
-      headQueuedAt: eb
-        .selectFrom('job')
-        .select('job.queuedAt')
-        .where('job.lineId', '=', lineId)
-        .where('job.status', '=', sql.lit('queued'))
-        .orderBy('job.queuedAt')
-        .orderBy('job.id')
-        .limit(1),
-    }))
+    .set({ headTurn: head('turn'), headQueuedAt: head('queuedAt'), servedTurn: larger(db, sql`coalesce("servedTurn", 0)`, sql`${served}`) })
     .where('id', '=', lineId)
-    .returning('headQueuedAt'),
-)
+    .returning('headQueuedAt')
+})
 
 /** Locks a line on PostgreSQL before a job leaves it. */
 export async function lineLock(db: Db, lineId: number): Promise<void> {
@@ -521,10 +676,10 @@ export async function linesFiledUnder(db: Db, labels: string[], perLabel: number
   const query = isPostgres(db)
     ? sql<Selectable<Schema['line']>>`select l.* from json_array_elements_text(${list}::json) as label(value)
         cross join lateral (select * from line where "rarestLabel" = label.value and "headQueuedAt" is not null
-          order by "headQueuedAt", id limit ${perLabel}) as l order by l."headQueuedAt", l.id`
+          order by "rank", "headTurn", "headQueuedAt", id limit ${perLabel}) as l order by l."rank", l."headQueuedAt", l.id`
     : sql<Selectable<Schema['line']>>`select line.* from json_each(${list}) as label
         join line on line.id in (select id from line where "rarestLabel" = label.value and "headQueuedAt" is not null
-          order by "headQueuedAt", id limit ${perLabel}) order by line."headQueuedAt", line.id`
+          order by "rank", "headTurn", "headQueuedAt", id limit ${perLabel}) order by line."rank", line."headQueuedAt", line.id`
   const { rows } = await query.execute(db)
   return rows.map(decodeLine)
 }

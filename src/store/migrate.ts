@@ -4,7 +4,10 @@ import * as firstSchema from './migrations/0001-first-schema.ts'
 import * as apps from './migrations/0007-apps.ts'
 import * as cancelTimeouts from './migrations/0004-cancel-timeouts.ts'
 import * as ownersOfLines from './migrations/0003-owners-of-lines.ts'
+import * as runnerGroups from './migrations/0005-runner-groups.ts'
+import * as queueSteering from './migrations/0008-queue-steering.ts'
 import * as smallObjects from './migrations/0002-small-objects.ts'
+import * as webhooks from './migrations/0006-webhooks.ts'
 import { isPostgres, type Db } from './open.ts'
 
 interface Migration {
@@ -20,7 +23,12 @@ const migrations: Migration[] = [
   { name: '0002-small-objects', breaking: true, up: smallObjects.up },
   { name: '0003-owners-of-lines', breaking: true, up: ownersOfLines.up },
   { name: '0004-cancel-timeouts', breaking: false, up: cancelTimeouts.up },
+  // An older node would give jobs to runners whose group does not allow it.
+  { name: '0005-runner-groups', breaking: true, up: runnerGroups.up },
+  { name: '0006-webhooks', breaking: false, up: webhooks.up },
   { name: '0007-apps', breaking: true, up: apps.up },
+  // An older node would order lines by another column than those that it fills.
+  { name: '0008-queue-steering', breaking: true, up: queueSteering.up },
 ]
 
 /** Any fixed number: nodes that start together wait for each other on it. */

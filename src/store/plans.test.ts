@@ -5,30 +5,31 @@ import path from 'node:path'
 import { Kysely, type CompiledQuery } from 'kysely'
 import { expect, test } from 'vitest'
 import { appByClientId, appKeys, installationAt, installationById, installationHasRepository, installationList } from './apps.ts'
+import { eventsForHooks, eventsSettleHooks } from './events.ts'
+import {
+  deliveriesDrop,
+  deliveriesDue,
+  deliveriesForget,
+  deliveriesInsert,
+  deliveryAttempted,
+  deliveryById,
+  deliveryList,
+} from './hook-deliveries.ts'
+import { hookDue, hookInsert, hooksOfAny, hooksPurge, laneClaim, laneKeep, laneRelease } from './hooks.ts'
 import { assignmentOfRunner, assignmentsSilent, jobClaim, jobsOnRunners, jobsQueuedBefore, jobUpdate, lineSettle } from './jobs.ts'
 import { migrate } from './migrate.ts'
+import type { Db } from './open.ts'
+import { lastPushOf } from './pushes.ts'
 import { runnerById } from './runners.ts'
 import type { Schema } from './schema.ts'
 import { sqliteDialect } from './sqlite.ts'
 import { expiredDelete, tokenByHash, tokenDeleteOfInstallation } from './tokens.ts'
 
 test('no statement of a sign-in, a poll, a claim or a lease reads a whole table', async () => {
-  using folder = mkdtempDisposableSync(path.join(tmpdir(), 'fleetfoot-test-'))
-  const file = path.join(folder.path, 'plans.sqlite')
-  const queries: CompiledQuery[] = []
-  await using db = new Kysely<Schema>({ dialect: sqliteDialect(file, 'normal'), log: ({ query }) => void queries.push(query) })
-  await migrate(db, 1)
-  await db
-    .insertInto('line')
-    .values({ key: 'k', repositoryId: 1, ownerId: 1, isPublic: 0, groupName: null, labels: '["a"]', rarestLabel: 'a', headQueuedAt: 1 })
-    .execute()
-  queries.length = 0
-
-  // Within a transaction, as Kysely's log hears of those only: others are answered without it.
-  await db.transaction().execute(async (tx) => {
+  const { count, scans } = await scansOf(async (tx) => {
     await runnerById(tx, 1)
     await assignmentOfRunner(tx, 1)
-    await jobClaim(tx, { scope: { kind: 'organization', id: 1 }, labels: new Set(['a']), groupName: 'Default', allowsPublic: false })
+    await jobClaim(tx, { scope: { kind: 'organization', id: 1 }, labels: new Set(['a']), group: undefined })
     await lineSettle(tx, 1)
     await jobUpdate(tx, 1, ['queued'], { status: 'assigned' })
     await jobsQueuedBefore(tx, 1, 10)
@@ -45,6 +46,65 @@ test('no statement of a sign-in, a poll, a claim or a lease reads a whole table'
     await installationHasRepository(tx, 1, 1)
   })
 
+  expect(count).toBeGreaterThan(8)
+  expect(scans).toEqual([])
+})
+
+test('no statement of webhooks does, whatever the number of events and deliveries', async () => {
+  const { count, scans } = await scansOf(async (tx) => {
+    const owner = { kind: 'repository', id: 1 } as const
+    const settings = { url: 'http://a', contentType: 'json', insecureSsl: false, events: ['*'], active: true } as const
+    const { id } = await hookInsert(tx, owner, { ...settings, events: ['*'] }, null, 1)
+    const delivery = { event: 'push', action: null, repositoryId: 1, eventId: 1, payload: '{}', redelivery: false, createdAt: 1 }
+    await deliveriesInsert(tx, [{ ...delivery, hookId: id, guid: 'a', orderKey: 'job 1' }])
+    const [event] = await eventsForHooks(tx, 10)
+    await eventsSettleHooks(tx, [event?.id ?? 0], 0)
+    await hooksOfAny(tx, [owner, { kind: 'global', id: 0 }])
+    await hookDue(tx, [id], 1)
+    await laneClaim(tx, 'node', 1, 2)
+    const [due] = await deliveriesDue(tx, id, 1, 10)
+    if (!due) throw new Error('nothing is due')
+    const attempt = {
+      at: 1,
+      durationMs: 1,
+      statusCode: 500,
+      status: '',
+      url: '',
+      requestHeaders: {},
+      responseHeaders: null,
+      responseBody: null,
+    }
+    await deliveryAttempted(tx, id, due, { ...attempt, succeeded: false, retryAt: 5 })
+    await laneKeep(tx, { id, holder: 'node', until: 3 }, { response: { code: 200, status: 'active', message: 'OK' }, troubles: 0 })
+    await laneRelease(tx, id, 'node', 0)
+    await deliveryList(tx, id, { before: 9, succeeded: true, limit: 10 })
+    await deliveryById(tx, id, 1)
+    await deliveriesDrop(tx, id)
+    await deliveriesForget(tx, 1, 10)
+    await hooksPurge(tx, 10)
+    await lastPushOf(tx, 1)
+  })
+
+  expect(count).toBeGreaterThan(20)
+  expect(scans).toEqual([])
+})
+
+/** How many statements `run` makes, and which of them read a whole table on SQLite. */
+async function scansOf(run: (tx: Db) => Promise<void>): Promise<{ count: number; scans: string[] }> {
+  using folder = mkdtempDisposableSync(path.join(tmpdir(), 'fleetfoot-test-'))
+  const file = path.join(folder.path, 'plans.sqlite')
+  const queries: CompiledQuery[] = []
+  await using db = new Kysely<Schema>({ dialect: sqliteDialect(file, 'normal'), log: ({ query }) => void queries.push(query) })
+  await migrate(db, 1)
+  await db
+    .insertInto('line')
+    .values({ key: 'k', repositoryId: 1, ownerId: 1, isPublic: 0, groupName: null, labels: '["a"]', rarestLabel: 'a', headQueuedAt: 1 })
+    .execute()
+  queries.length = 0
+
+  // Within a transaction, as Kysely's log hears of those only: others are answered without it.
+  await db.transaction().execute(run)
+
   const sqlite = new DatabaseSync(file)
   const scans = queries.flatMap(({ sql, parameters }) =>
     sqlite
@@ -54,6 +114,5 @@ test('no statement of a sign-in, a poll, a claim or a lease reads a whole table'
       .filter((detail) => detail.startsWith('SCAN') && !/USING (COVERING )?INDEX|VIRTUAL TABLE/.test(detail)),
   )
   sqlite.close()
-  expect(queries.length).toBeGreaterThan(8)
-  expect(scans).toEqual([])
-})
+  return { count: queries.length, scans }
+}

@@ -48,6 +48,19 @@ export async function pushesForget(db: Db, before: number): Promise<void> {
   await db.deleteFrom('push').where('settledAt', '<', before).execute()
 }
 
+/** The latest settled push to a repository. */
+export async function lastPushOf(db: Db, repositoryId: number): Promise<Push | undefined> {
+  const row = await db
+    .selectFrom('push')
+    .selectAll()
+    .where('repositoryId', '=', repositoryId)
+    .where('state', '=', 'settled')
+    .orderBy('id', 'desc')
+    .limit(1)
+    .executeTakeFirst()
+  return row && decodePush(row)
+}
+
 /** Pushes that were received before an instant and not ended, oldest first. */
 export async function pushesReceivedBefore(db: Db, before: number, limit: number, except: number[] = []): Promise<Push[]> {
   const rows = await db

@@ -258,6 +258,10 @@ export async function repositoryDelete(db: Db, id: number, now: number): Promise
     .executeTakeFirst()
   if (running) return false
 
+  const groups = db.selectFrom('runnerGroup').select('id').where('ownerKind', '=', 'organization')
+  await db.deleteFrom('runnerGroupAccess').where('targetId', '=', id).where('groupId', 'in', groups).execute()
+  await db.deleteFrom('inheritedGroupAccess').where('repositoryId', '=', id).execute()
+  await db.deleteFrom('runnerPolicyRepository').where('repositoryId', '=', id).execute()
   const runs = db.selectFrom('run').select('id').where('repositoryId', '=', id)
   await db.updateTable('runAttempt').set({ completedAt: now }).where('runId', 'in', runs).where('completedAt', 'is', null).execute()
   await db

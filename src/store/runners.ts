@@ -1,8 +1,9 @@
 import { sql, type Selectable } from 'kysely'
 import type { ScopeRef } from '../model/access.ts'
-import { DEFAULT_GROUP_NAME, DEFAULT_GROUP_NUMBER, type Label, type Runner, type RunnerGroup } from '../model/runner.ts'
+import { DEFAULT_GROUP_NAME, DEFAULT_GROUP_NUMBER } from '../model/runner-group.ts'
+import type { Label, Runner } from '../model/runner.ts'
 import { literals } from './literals.ts'
-import type { Db } from './open.ts'
+import { isPostgres, type Db } from './open.ts'
 import { prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
 
@@ -11,10 +12,12 @@ const UNFINISHED = ['given', 'acquired', 'running'] as const
 type RunnerRow = Omit<Selectable<Schema['runner']>, 'nameKey'> & {
   groupNumber: number | null
   groupName: string | null
-  groupAllowsPublic: number | null
+  groupVersion: number | null
   sessionId: string | null
   polledAt: number | null
   busyAssignment: number | null
+  runnerPaused?: string | null
+  groupPaused?: string | null
 }
 
 function decodeRunner(row: RunnerRow): Runner {
@@ -36,10 +39,11 @@ function decodeRunner(row: RunnerRow): Runner {
     createdAt: row.createdAt,
     lastSeenAt: row.lastSeenAt,
     deletedAt: row.deletedAt,
-    groupAllowsPublic: row.groupAllowsPublic === 1,
+    groupVersion: row.groupVersion ?? 0,
     sessionId: row.sessionId,
     polledAt: row.polledAt,
     busy: row.busyAssignment !== null,
+    pausedFor: row.runnerPaused ?? row.groupPaused ?? null,
   }
 }
 
@@ -71,14 +75,24 @@ function runnersWith(db: Db) {
       'runner.deletedAt',
       'runnerGroup.number as groupNumber',
       'runnerGroup.name as groupName',
-      'runnerGroup.allowsPublicRepositories as groupAllowsPublic',
+      'runnerGroup.version as groupVersion',
       'runnerSession.sessionId',
       'runnerSession.lastPollAt as polledAt',
       'assignment.id as busyAssignment',
     ])
 }
 
-const rowsById = prepared((db, { id }: { id: number }) => runnersWith(db).where('runner.id', '=', id).where('runner.deletedAt', 'is', null))
+/** Lists do without the pauses, and say that there is none. */
+const rowsById = prepared((db, { id }: { id: number }) =>
+  runnersWith(db)
+    .leftJoin('pause as ownPause', (join) => join.onRef('ownPause.targetId', '=', 'runner.id').on('ownPause.kind', '=', sql.lit('runner')))
+    .leftJoin('pause as groupPause', (join) =>
+      join.onRef('groupPause.targetId', '=', 'runner.groupId').on('groupPause.kind', '=', sql.lit('group')),
+    )
+    .select(['ownPause.reason as runnerPaused', 'groupPause.reason as groupPaused'])
+    .where('runner.id', '=', id)
+    .where('runner.deletedAt', 'is', null),
+)
 
 export async function runnerById(db: Db, id: number): Promise<Runner | undefined> {
   const [row] = await rowsById(db, { id })
@@ -208,6 +222,37 @@ export async function runnerReplace(
   return runnerById(db, id)
 }
 
+/** Puts these in the place of the runner's labels. Call it in a transaction that found the runner there. */
+export async function runnerRelabel(db: Db, id: number, labels: Pick<Label, 'name' | 'type'>[]): Promise<Label[]> {
+  const known = await labelsWithIds(db, labels)
+  await db
+    .updateTable('runner')
+    .set({ labels: JSON.stringify(known) })
+    .where('id', '=', id)
+    .execute()
+  await runnerLabelsSet(db, id, known)
+  return known
+}
+
+/** Locks a runner's row on PostgreSQL, so that two changes of its labels follow each other. */
+export async function runnerLock(db: Db, id: number): Promise<void> {
+  if (isPostgres(db)) await db.selectFrom('runner').select('id').where('id', '=', id).forUpdate().execute()
+}
+
+/** A page of a group's runners by name, then id. */
+export async function runnersOfGroup(
+  db: Db,
+  groupId: number,
+  page: { offset: number; limit: number },
+): Promise<{ runners: Runner[]; total: number }> {
+  const matching = db.selectFrom('runner as listed').where('listed.groupId', '=', groupId).where('listed.deletedAt', 'is', null)
+  const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
+  if (page.offset >= count) return { runners: [], total: count }
+  const ids = matching.select('listed.id').orderBy('listed.nameKey').offset(page.offset).limit(page.limit)
+  const rows = await runnersWith(db).where('runner.id', 'in', ids).orderBy('runner.nameKey').execute()
+  return { runners: rows.map(decodeRunner), total: count }
+}
+
 async function labelsWithIds(db: Db, labels: { name: string; type: Label['type'] }[]): Promise<Label[]> {
   if (labels.length === 0) return []
   const keys = labels.map(({ name }) => name.toLowerCase())
@@ -324,67 +369,6 @@ export async function sessionDelete(db: Db, runnerId: number): Promise<boolean> 
   return result.numDeletedRows > 0n
 }
 
-export async function runnerGroupEnsureDefault(
-  db: Db,
-  owner: { kind: 'enterprise' | 'organization'; id: number },
-  now: number,
-): Promise<RunnerGroup> {
-  await db
-    .insertInto('runnerGroup')
-    .values({
-      ownerKind: owner.kind,
-      ownerId: owner.id,
-      number: DEFAULT_GROUP_NUMBER,
-      name: DEFAULT_GROUP_NAME,
-      nameKey: DEFAULT_GROUP_NAME.toLowerCase(),
-      visibility: 'all',
-      allowsPublicRepositories: 0,
-      createdAt: now,
-      updatedAt: now,
-    })
-    .onConflict((c) => c.doNothing())
-    .execute()
-  const group = await runnerGroupByNumber(db, owner, DEFAULT_GROUP_NUMBER)
-  if (!group) throw new Error('the Default group was not made')
-  return group
-}
-
-export async function runnerGroupByNumber(
-  db: Db,
-  owner: { kind: 'enterprise' | 'organization'; id: number },
-  number: number,
-): Promise<RunnerGroup | undefined> {
-  return (await runnerGroupList(db, owner)).find((group) => group.number === number)
-}
-
-export async function runnerGroupList(db: Db, owner: { kind: 'enterprise' | 'organization'; id: number }): Promise<RunnerGroup[]> {
-  const rows = await db
-    .selectFrom('runnerGroup')
-    .selectAll()
-    .where('ownerKind', '=', owner.kind)
-    .where('ownerId', '=', owner.id)
-    .orderBy('number')
-    .execute()
-  return rows.map((row) => ({
-    id: row.id,
-    ownerKind: row.ownerKind,
-    ownerId: row.ownerId,
-    number: row.number,
-    name: row.name,
-    visibility: row.visibility,
-    allowsPublicRepositories: row.allowsPublicRepositories === 1,
-  }))
-}
-
-/** Changes whether a group's runners serve public repositories. */
-export async function runnerGroupUpdate(db: Db, id: number, change: { allowsPublicRepositories: boolean }, now: number): Promise<void> {
-  await db
-    .updateTable('runnerGroup')
-    .set({ allowsPublicRepositories: change.allowsPublicRepositories ? 1 : 0, updatedAt: now })
-    .where('id', '=', id)
-    .execute()
-}
-
 /** How many runners have each of these labels: the rarest files the line. Labels that no runner has count 0. */
 export async function labelCounts(db: Db, keys: string[]): Promise<Map<string, number>> {
   const counts = new Map(keys.map((key) => [key, 0]))
@@ -402,10 +386,9 @@ export async function labelCounts(db: Db, keys: string[]): Promise<Map<string, n
 /** What a waiting reason is made of: runners that could see a line by scope, with what each lacks. */
 export interface Candidate {
   id: number
-  labels: string[]
+  scope: ScopeRef
+  groupId: number | null
   groupName: string
-  allowsPublic: boolean
-  repositoryLevel: boolean
   sessionId: string | null
   lastSeenAt: number | null
   busy: boolean
@@ -431,10 +414,10 @@ export async function candidatesFor(
     .select([
       'runner.id',
       'runner.scopeKind',
-      'runner.labels',
+      'runner.scopeId',
+      'runner.groupId',
       'runner.lastSeenAt',
       'runnerGroup.name as groupName',
-      'runnerGroup.allowsPublicRepositories',
       'runnerSession.sessionId',
       'assignment.id as busyAssignment',
     ])
@@ -463,10 +446,9 @@ export async function candidatesFor(
   return {
     matching: rows.map((row) => ({
       id: row.id,
-      labels: (JSON.parse(row.labels) as Label[]).map(({ name }) => name.toLowerCase()),
+      scope: { kind: row.scopeKind, id: row.scopeId },
+      groupId: row.groupId,
       groupName: row.groupName ?? DEFAULT_GROUP_NAME,
-      allowsPublic: row.scopeKind === 'repository' || row.allowsPublicRepositories === 1,
-      repositoryLevel: row.scopeKind === 'repository',
       sessionId: row.sessionId,
       lastSeenAt: row.lastSeenAt,
       busy: row.busyAssignment !== null,

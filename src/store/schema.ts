@@ -1,4 +1,5 @@
 import type { Generated } from 'kysely'
+import type { HookOwnerKind } from '../model/hook.ts'
 
 /*
  * Every table, once, for both databases. Conventions: integer identity keys, instants in epoch milliseconds, JSON in text columns
@@ -113,9 +114,24 @@ export interface Schema {
     nameKey: string
     visibility: string
     allowsPublicRepositories: number
+    restrictedToWorkflows: Generated<number>
+    selectedWorkflows: Generated<string>
+    version: Generated<number>
     createdAt: number
     updatedAt: number
   }
+  runnerGroupAccess: { groupId: number; targetId: number }
+  inheritedGroup: {
+    organizationId: number
+    number: number
+    groupId: number
+    visibility: string
+    allowsPublicRepositories: number | null
+    updatedAt: number
+  }
+  inheritedGroupAccess: { groupId: number; organizationId: number; repositoryId: number }
+  runnerPolicy: { ownerKind: 'enterprise' | 'organization'; ownerId: number; repositories: 'all' | 'selected' | 'none' }
+  runnerPolicyRepository: { organizationId: number; repositoryId: number }
   label: { id: Generated<number>; nameKey: string }
   runner: {
     id: Generated<number>
@@ -229,6 +245,36 @@ export interface Schema {
     createdAt: number
     startedAt: number | null
     completedAt: number | null
+    turn: Generated<number>
+    limitId: number | null
+    waitUntil: number | null
+    waitRule: string | null
+    fallbackAt: number | null
+    fallback: string | null
+    steeredBy: number | null
+  }
+  queueRule: {
+    id: Generated<number>
+    ownerKind: 'organization' | 'repository'
+    ownerId: number
+    position: number
+    name: string
+    match: string
+    effect: string
+    createdAt: number
+    updatedAt: number
+  }
+  queueReview: { ownerKind: 'organization' | 'repository'; ownerId: number; afterJobId: number; version: number }
+  pause: {
+    kind: 'runner' | 'group' | 'label'
+    targetId: number
+    labelKey: string
+    scopeKind: 'enterprise' | 'organization' | 'repository'
+    scopeId: number
+    reason: string
+    isDrain: number
+    userId: number | null
+    createdAt: number
   }
   line: {
     id: Generated<number>
@@ -240,7 +286,17 @@ export interface Schema {
     groupName: string | null
     labels: string
     rarestLabel: string
+    /** `path@ref` of the workflow; empty for what was queued before groups could ask. */
+    workflow: Generated<string>
     headQueuedAt: number | null
+    /** Lower goes first: minus the priority. */
+    rank: Generated<number>
+    /** Turns share a lane (a label and a rank) fairly between repositories, see `jobEnqueue`. */
+    headTurn: number | null
+    lastTurn: Generated<number>
+    servedTurn: number | null
+    /** The rule that limits how many of the line's jobs run at once. */
+    limitId: number | null
   }
   assignment: {
     id: Generated<number>
@@ -301,6 +357,57 @@ export interface Schema {
     subjectId: number
     repositoryId: number | null
     payload: string
+    /** 1 while it is to become deliveries, 0 once it has, 2 where that failed; null where no webhook was there to hear of it. */
+    hooks: number | null
+  }
+
+  hook: {
+    id: Generated<number>
+    ownerKind: HookOwnerKind
+    ownerId: number
+    url: string
+    contentType: 'json' | 'form'
+    /** Encrypted. */
+    secret: string | null
+    insecureSsl: number
+    events: string
+    active: number
+    lastResponse: string | null
+    createdAt: number
+    updatedAt: number
+    deletedAt: number | null
+    /** When its next request is due; null for none. */
+    dueAt: number | null
+    /** The node that sends to it, and until when others leave it alone. */
+    laneHolder: string | null
+    laneUntil: number
+    /** Requests in a row that got no answer. */
+    troubles: number
+  }
+  hookDelivery: {
+    id: Generated<number>
+    hookId: number
+    guid: string
+    event: string
+    action: string | null
+    repositoryId: number | null
+    eventId: number | null
+    /** Deliveries of one key are made one after the other, by id. */
+    orderKey: string
+    payload: string
+    redelivery: number
+    state: 'pending' | 'delivered' | 'failed'
+    attempts: number
+    nextAttemptAt: number
+    createdAt: number
+    deliveredAt: number | null
+    durationMs: number | null
+    statusCode: number | null
+    status: string | null
+    url: string | null
+    requestHeaders: string | null
+    responseHeaders: string | null
+    responseBody: string | null
   }
 }
 

@@ -79,10 +79,8 @@ async function feedOver(server: Awaited<ReturnType<typeof startServer>>, base: s
   const { db, now } = server.deps
   const claimed = await db
     .transaction()
-    .execute((tx) =>
-      jobClaim(tx, { scope: { kind: 'enterprise', id: 1 }, groupName: 'default', allowsPublic: true, labels: new Set(['self-hosted']) }),
-    )
-  const given = claimed?.job
+    .execute((tx) => jobClaim(tx, { scope: { kind: 'enterprise', id: 1 }, group: undefined, labels: new Set(['self-hosted']) }))
+  const given = claimed === 'stale' ? undefined : claimed?.job
   if (!given) throw new Error('no job')
   const jobGuid = '0f0e0d0c-0000-4000-8000-000000000009'
   const assignment = await assignmentInsert(db, {

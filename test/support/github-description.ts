@@ -81,6 +81,31 @@ export function validateAnswer({ operationId, status, body, headers }: Answer): 
   ]
 }
 
+/** Operations whose description no answer can fit: in this list an account is to be a user and an enterprise at once. */
+const SLIPS = new Set(['apps/list-installations'])
+
+/**
+ * For every answer of every test that starts a server: good ones by GitHub's description where it has the operation, refused ones by the
+ * form of failures. (Which statuses an operation may answer is asked by the tests that mean to, with `validateAnswer`.)
+ */
+export function judgeByDescription({
+  operationId,
+  status,
+  body,
+  contentType,
+}: {
+  operationId: string
+  status: number
+  body: string
+  contentType: string | undefined
+}): string[] {
+  const isJson = contentType?.startsWith(JSON_TYPE) ?? false
+  if (status >= 300 && status < 400) return []
+  if (status >= 400) return isJson ? validateSchema(FAILURE, JSON.parse(body)) : []
+  if (!description.operations[operationId] || SLIPS.has(operationId) || (body !== '' && !isJson)) return []
+  return validateAnswer({ operationId, status, body: body === '' ? undefined : JSON.parse(body) })
+}
+
 function isKnownNotDescribed(operationId: string, status: number): boolean {
   return [operationId, '*'].some((key) => notDescribed[key]?.[String(status)] !== undefined)
 }

@@ -10,12 +10,14 @@ import { createRepository } from '../../src/core/repos/repositories.ts'
 import { knownScopes, type Actor } from '../../src/model/access.ts'
 import type { Account, Repository } from '../../src/model/account.ts'
 import { hashSecret, newPersonalToken } from '../../src/model/secret-text.ts'
+import { parseAllowedTargets } from '../../src/model/allowed-targets.ts'
 import { defaultTimes, type Times } from '../../src/model/times.ts'
 import { accountByLogin, accountInsert, collaboratorSet, membershipSet } from '../../src/store/accounts.ts'
-import { runnerGroupEnsureDefault } from '../../src/store/runners.ts'
+import { runnerGroupEnsureDefault } from '../../src/store/runner-groups.ts'
 import { tokenInsert } from '../../src/store/tokens.ts'
 import { makeGitClient, type GitClient } from './git-client.ts'
 import { makeTestDatabase } from './database.ts'
+import { judgeByDescription } from './github-description.ts'
 
 export type Caller = (method: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<Response>
 
@@ -77,6 +79,7 @@ export async function startServer(options: StartOptions = {}): Promise<TestServe
     trustedProxies: [],
     contentUrl: undefined,
     retentionMs: 90 * 24 * 60 * 60_000,
+    webhooks: { allowed: parseAllowedTargets('127.0.0.1'), retries: 5 },
     tls: undefined,
     times: { ...defaultTimes, ...options.times },
     secrets: { key: randomBytes(32), adminToken, adminTokenFile: undefined },
@@ -87,6 +90,7 @@ export async function startServer(options: StartOptions = {}): Promise<TestServe
   const running = await startApp(config, {
     logger: options.logger ?? pino({ level: options.logLevel ?? process.env['TEST_LOG'] ?? 'silent' }),
     strictAnswers: options.strictAnswers ?? true,
+    judgeAnswer: judgeByDescription,
     background: options.background ?? false,
     keyPoolSize: options.keyPoolSize ?? 0,
     ...(options.now && { now: options.now }),

@@ -1,6 +1,7 @@
 import {
   grantOf,
   hasScope,
+  ownScopes,
   reaches,
   repositoryScopes,
   type Actor,
@@ -150,12 +151,12 @@ export async function authorizeRepository(
   const grant = grantOf(actor)
   if (grant) return authorizeGranted(deps, actor, grant, repository, need)
 
-  const role = await roleIn(deps, actor, repository)
+  const role = await roleIn(deps, actor, repository, ownScopes(need.scopes))
   if (role === undefined) throw notFound()
   const wanted = need.role as RepositoryRole
   if (!reaches(role, wanted)) throw new AppError('forbidden', NO_ADMIN)
   if (actor.kind === 'user') {
-    const scopes = need.scopes.includes('repo') ? repositoryScopes(repository.visibility) : need.scopes
+    const scopes = need.scopes.includes('repo') ? [...repositoryScopes(repository.visibility), ...ownScopes(need.scopes)] : need.scopes
     if (!hasScope(actor.token.scopes, scopes)) throw new AppError('forbidden', NO_ADMIN)
   }
   return { repository, role }
@@ -213,12 +214,18 @@ function authorizeJob(
 
 /**
  * What the actor may do in a repository: site administrators and owners all, members of the organization read, collaborators what they
- * were given, everybody reads public ones and every user internal ones. A token without `repo` sees no private repository.
+ * were given, everybody reads public ones and every user internal ones. A token without `repo` sees no private repository, but for what
+ * another scope of its lets it do there.
  */
-export async function roleIn(deps: AccessDeps, actor: Actor, repository: Repository): Promise<RepositoryRole | undefined> {
+export async function roleIn(
+  deps: AccessDeps,
+  actor: Actor,
+  repository: Repository,
+  otherScopes: string[] = [],
+): Promise<RepositoryRole | undefined> {
   const { visibility } = repository
   if (actor.kind !== 'user') return visibility === 'public' ? 'read' : undefined
-  if (visibility === 'private' && !hasScope(actor.token.scopes, ['repo'])) return undefined
+  if (visibility === 'private' && !hasScope(actor.token.scopes, ['repo', ...otherScopes])) return undefined
   return roleOfUser(deps, actor, repository)
 }
 

@@ -12,7 +12,7 @@ import {
 } from '../../store/accounts.ts'
 import { eventInsert } from '../../store/events.ts'
 import { repositoryCounts, type RepositorySelection } from '../../store/repositories.ts'
-import { runnerGroupEnsureDefault } from '../../store/runners.ts'
+import { runnerGroupEnsureDefault } from '../../store/runner-groups.ts'
 import { authorizeOrganization, requireSiteAdmin, requireUser, type OrganizationRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 import { listRepositories, listRepositoriesOfMember, type Page } from '../repos/repositories.ts'

@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto'
+import { systemActor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import { fullName } from '../../model/account.ts'
 import { stepGuid } from '../../model/identifiers.ts'
@@ -6,6 +7,7 @@ import type { Assignment, Job, Run } from '../../model/job.ts'
 import type { Runner } from '../../model/runner.ts'
 import { hashSecret, jobTokenText } from '../../model/secret-text.ts'
 import { jobMessage, type JobMessage } from '../../model/workflow/job-message.ts'
+import { eventInsert } from '../../store/events.ts'
 import { assignmentByRequest, assignmentUpdate, jobById, jobsOfAttempt, jobUpdate } from '../../store/jobs.ts'
 import { repositoryById } from '../../store/repositories.ts'
 import { attemptOfRun, runById, runUpdate } from '../../store/runs.ts'
@@ -42,7 +44,11 @@ export async function acquireJob(deps: AcquireDeps, runner: Runner, requestId: s
       if (!assignment) return undefined
       const begun = await jobUpdate(tx, given.jobId, ['assigned'], { status: 'in_progress', startedAt: at })
       if (!begun) throw notThere()
-      await runUpdate(tx, begun.runId, ['queued'], { status: 'in_progress', updatedAt: at })
+      const run = await runUpdate(tx, begun.runId, ['queued'], { status: 'in_progress', updatedAt: at })
+      if (run) {
+        const subject = { kind: 'run', id: run.id }
+        await eventInsert(tx, { at, actor: systemActor, kind: 'run.in_progress', subject, repositoryId: run.repositoryId })
+      }
       await tokenInsert(tx, {
         kind: 'job',
         userId: null,
@@ -53,7 +59,13 @@ export async function acquireJob(deps: AcquireDeps, runner: Runner, requestId: s
         createdAt: at,
         hash: hashSecret(githubTokenOf(deps, given)),
       })
-      await jobEvent(tx, begun, 'job.in_progress', at, { runnerId: runner.id, assignmentId: given.id })
+      await jobEvent(tx, begun, 'job.in_progress', at, {
+        runnerId: runner.id,
+        runnerName: runner.name,
+        runnerGroupId: runner.groupNumber,
+        runnerGroupName: runner.groupName,
+        assignmentId: given.id,
+      })
       return begun
     })
     if (job) {

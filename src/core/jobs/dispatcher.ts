@@ -6,6 +6,8 @@ import type { Deps } from '../deps.ts'
 interface Waiter {
   server: Server
   wake: () => void
+  /** What is known of its runner no longer holds: the poll reads it anew. */
+  renew: () => void
 }
 
 const LINES_KEPT = 10_000
@@ -23,7 +25,7 @@ export class Dispatcher implements Disposable {
   /** Sets keep the order in which polls came. Each waiter stands under each of its labels, and under the empty one. */
   readonly #byLabel = new Map<string, Set<Waiter>>()
   readonly #byRunner = new Map<number, Set<() => void>>()
-  readonly #servers = new Map<string, Server>()
+  readonly #servers = new Map<string, Promise<Server>>()
   readonly #lines = new Map<number, Line>()
   readonly #listening: Disposable[]
   readonly #sweeper: NodeJS.Timeout
@@ -35,6 +37,7 @@ export class Dispatcher implements Disposable {
     this.#listening = [
       deps.signals.listen('line', (id) => void this.#wakeForLineId(id)),
       deps.signals.listen('runner', (id) => this.#wakeRunner(id)),
+      deps.signals.listen('group', (id) => this.#renewGroup(id)),
     ]
     this.#sweeper = setInterval(() => void this.sweep(), deps.times.sweepEvery)
     this.#sweeper.unref()
@@ -63,13 +66,17 @@ export class Dispatcher implements Disposable {
     }
   }
 
-  /** Puts a poll among those that wait for a job; it is taken out when woken or disposed. */
-  wait(server: Server, wake: () => void): Disposable {
+  /** Puts a poll among those that wait for a job; it is taken out when woken or disposed. `renew` is called when its group changed. */
+  wait(server: Server, wake: () => void, renew: () => void): Disposable {
     const waiter: Waiter = {
       server,
       wake: () => {
         remove()
         wake()
+      },
+      renew: () => {
+        remove()
+        renew()
       },
     }
     let isIn = true
@@ -87,11 +94,13 @@ export class Dispatcher implements Disposable {
   }
 
   /** One object for all runners that can do the same: ten thousand idle runners of one kind share it. */
-  shared(key: string, make: () => Server): Server {
+  shared(key: string, make: () => Promise<Server>): Promise<Server> {
     let server = this.#servers.get(key)
     if (!server) {
       if (this.#servers.size >= LINES_KEPT) this.#servers.clear()
-      this.#servers.set(key, (server = make()))
+      server = make()
+      this.#servers.set(key, server)
+      server.catch(() => this.#servers.delete(key))
     }
     return server
   }
@@ -153,6 +162,10 @@ export class Dispatcher implements Disposable {
       waiter.wake()
       return
     }
+  }
+
+  #renewGroup(id: number): void {
+    for (const waiter of [...(this.#byLabel.get('') ?? [])]) if (waiter.server.group?.id === id) waiter.renew()
   }
 
   #wakeRunner(id: number): void {

@@ -92,7 +92,11 @@ export async function returnToLine(deps: EndDeps, assignment: Assignment): Promi
       await tokenDeleteOfAssignment(tx, assignment.id)
       await stepReportDelete(tx, assignment.jobId)
       await chunksDelete(tx, assignment.jobId, assignment.id)
-      if (requeued) await jobEvent(tx, requeued.job, 'job.requeued', at, { runnerId: assignment.runnerId, assignmentId: assignment.id })
+      if (requeued) {
+        // Once acquired it was told to be in progress: then webhooks tell that it is queued again.
+        const begun = ended.acquiredAt !== null
+        await jobEvent(tx, requeued.job, 'job.requeued', at, { runnerId: assignment.runnerId, assignmentId: assignment.id, begun })
+      }
       return requeued
     })
     .catch((error: unknown) => {

@@ -1,13 +1,17 @@
 import { randomUUID } from 'node:crypto'
 import { AppError } from '../../model/errors.ts'
 import { jobGuid, planGuid } from '../../model/identifiers.ts'
-import type { Assignment, Server } from '../../model/job.ts'
+import type { Assignment, Line, Server } from '../../model/job.ts'
+import { closedGroup, type GroupPolicy } from '../../model/runner-group.ts'
 import type { Runner } from '../../model/runner.ts'
 import { assignmentInsert, assignmentOfRunner, assignmentUpdate, jobById, jobClaim, jobUpdate } from '../../store/jobs.ts'
+import { pausesFor } from '../../store/pauses.ts'
+import { groupIsCurrent, groupPolicy } from '../../store/runner-groups.ts'
 import { runnerById } from '../../store/runners.ts'
 import type { Deps } from '../deps.ts'
 import { RunnerGone } from '../runners/runner-tokens.ts'
 import { heardOf } from '../runners/sessions.ts'
+import { holdsLine, isFull } from '../queue/holds.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import { endWithoutReport, returnToLine } from './end-job.ts'
 import { jobEvent } from './job-event.ts'
@@ -56,12 +60,20 @@ export async function waitForJob(deps: WaitDeps, runner: Runner, poll: Poll, abo
     for (;;) {
       if (abort.aborted) return { kind: 'nothing' }
       // Listening begins before the look: what is queued between the two wakes the sleep at once.
-      const waiting =
-        poll.status === 'Online' && !current.busy ? deps.dispatcher.wait(serverOf(deps, current), () => sleeper.wake('line')) : undefined
+      const server: Server = await serverOf(deps, current)
+      const isFree = poll.status === 'Online' && !current.busy && current.pausedFor === null
+      const waiting = isFree
+        ? deps.dispatcher.wait(
+            server,
+            () => sleeper.wake('line'),
+            () => sleeper.wake('signal'),
+          )
+        : undefined
       let woken: Wake
       try {
-        const answer = await look(deps, current, poll)
-        if (answer.kind !== 'nothing') return abort.aborted ? await takeBack(answer) : answer
+        const answer = await look(deps, current, server, poll)
+        if (answer.kind === 'stale') sleeper.wake('signal')
+        else if (answer.kind !== 'nothing') return abort.aborted ? await takeBack(answer) : answer
         woken = await sleeper.sleep()
       } finally {
         waiting?.[Symbol.dispose]()
@@ -114,14 +126,14 @@ async function takeBack(answer: Exclude<PollAnswer, { kind: 'nothing' }>): Promi
 }
 
 /** One look: first what concerns the job that the runner has, then the lines. */
-async function look(deps: WaitDeps, runner: Runner, poll: Poll): Promise<PollAnswer> {
+async function look(deps: WaitDeps, runner: Runner, server: Server, poll: Poll): Promise<PollAnswer | { kind: 'stale' }> {
   const unfinished = runner.busy || poll.status === 'Busy' ? await assignmentOfRunner(deps.db, runner.id) : undefined
   if (unfinished) {
     const answer = await lookAtAssignment(deps, unfinished, poll)
     if (answer !== 'over') return answer
   }
-  if (poll.status === 'Busy') return { kind: 'nothing' }
-  return claim(deps, runner, poll)
+  if (poll.status === 'Busy' || runner.pausedFor !== null) return { kind: 'nothing' }
+  return claim(deps, runner, server, poll)
 }
 
 /** `over` when the runner is free again after this; ending it signals the runner, so a look that finds no job reads the row anew. */
@@ -161,14 +173,15 @@ async function cancelMessage({ db, now }: WaitDeps, assignment: Assignment): Pro
   }
 }
 
-async function claim(deps: WaitDeps, runner: Runner, poll: Poll): Promise<PollAnswer> {
+/** `stale` when the runner's group or its rules are no longer those that were read: nothing was taken. */
+async function claim(deps: WaitDeps, runner: Runner, server: Server, poll: Poll): Promise<PollAnswer | { kind: 'stale' }> {
   const { db, now, signals } = deps
-  const server = serverOf(deps, runner)
+  const { group } = server
   const claimed = await db
     .transaction()
     .execute(async (tx) => {
-      const taken = await jobClaim(tx, server)
-      if (!taken) return undefined
+      const taken = await jobClaim(tx, server, () => holdsOf(tx, runner, group))
+      if (!taken || taken === 'stale') return taken
       const { job, isMore } = taken
       const assignment = await assignmentInsert(tx, {
         requestId: randomUUID(),
@@ -197,6 +210,7 @@ async function claim(deps: WaitDeps, runner: Runner, poll: Poll): Promise<PollAn
       throw error
     })
   if (!claimed) return { kind: 'nothing' }
+  if (claimed === 'stale') return { kind: 'stale' }
   // Others may be waiting for what is left of the line.
   if (claimed.isMore && claimed.job.lineId !== null) signals.send('line', claimed.job.lineId)
   deps.log.info({ runnerId: runner.id, jobId: claimed.job.id, assignmentId: claimed.assignment.id }, 'job given')
@@ -205,13 +219,25 @@ async function claim(deps: WaitDeps, runner: Runner, poll: Poll): Promise<PollAn
 
 class DoublePoll extends Error {}
 
-function serverOf({ dispatcher }: WaitDeps, runner: Runner): Server {
-  const { scope, groupName, groupAllowsPublic } = runner
+/** What keeps a runner from lines that its group would let it serve; asked in the claim, so that a pause or limit binds at once. */
+async function holdsOf(
+  tx: Deps['db'],
+  runner: Runner,
+  group: GroupPolicy | undefined,
+): Promise<'stale' | ((line: Line) => Promise<boolean>)> {
+  if (group && !(await groupIsCurrent(tx, runner.id, group))) return 'stale'
+  const pauses = await pausesFor(tx, { runnerId: runner.id, groupId: runner.groupId })
+  if (pauses.some(({ kind }) => kind !== 'label')) return 'stale'
+  return async (line) => pauses.some((pause) => holdsLine(pause, line)) || (line.limitId !== null && (await isFull(tx, line.limitId)))
+}
+
+function serverOf({ db, dispatcher }: WaitDeps, runner: Runner): Promise<Server> {
+  const { scope, groupId, groupVersion } = runner
   const labels = runner.labels.map(({ name }) => name.toLowerCase())
-  return dispatcher.shared(JSON.stringify([scope.kind, scope.id, groupName, groupAllowsPublic, labels]), () => ({
+  return dispatcher.shared(JSON.stringify([scope.kind, scope.id, groupId, groupVersion, labels]), async () => ({
     scope,
-    groupName,
-    allowsPublic: groupAllowsPublic,
     labels: new Set(labels),
+    // A group that is gone allows nothing: the claim finds the runner in another and reads it anew.
+    group: groupId === null ? undefined : ((await groupPolicy(db, groupId)) ?? closedGroup(groupId)),
   }))
 }

@@ -1,11 +1,18 @@
 import type { Repository } from '../../model/account.ts'
 import type { ScopeRef } from '../../model/access.ts'
-import { labelSet, type Job } from '../../model/job.ts'
+import { labelSet, refusal, type Job, type Line, type Refusal, type Server } from '../../model/job.ts'
+import { closedGroup } from '../../model/runner-group.ts'
 import { isOnline } from '../../model/runner.ts'
 import type { Times } from '../../model/times.ts'
 import { enterpriseGet } from '../../store/accounts.ts'
+import type { QueueRule } from '../../model/queue-rule.ts'
+import { lineById } from '../../store/jobs.ts'
+import { pausesAmong, type Pause } from '../../store/pauses.ts'
+import { ruleById } from '../../store/queue-rules.ts'
+import { groupPolicy } from '../../store/runner-groups.ts'
 import { candidatesFor, type Candidate } from '../../store/runners.ts'
 import type { Deps } from '../deps.ts'
+import { holdsLine, isFull } from '../queue/holds.ts'
 
 /** Beyond this many the numbers no longer help. */
 const COUNTED_AT_MOST = 1000
@@ -29,7 +36,7 @@ export async function waitingReason(
   if (job.status === 'assigned')
     return { reason: `given to runner ${job.runnerName ?? ''}, which is about to start it`, since: job.queuedAt ?? job.createdAt }
   if (job.status !== 'queued') return undefined
-  return { reason: await queuedText(deps, repository, job), since: job.queuedAt ?? job.createdAt }
+  return { reason: (await queuedState(deps, repository, job)).reason, since: job.queuedAt ?? job.createdAt }
 }
 
 function needsText(open: string[]): string {
@@ -37,7 +44,13 @@ function needsText(open: string[]): string {
   return `waits for ${open.length === 1 ? 'job' : 'jobs'} ${open.join(', ')}`
 }
 
-async function queuedText({ db, now, times }: Pick<Deps, 'db' | 'now' | 'times'>, repository: Repository, job: Job): Promise<string> {
+/** Why a queued job waits, and how many of the runners that it may have are online and idle. */
+export async function queuedState(
+  { db, now, times }: Pick<Deps, 'db' | 'now' | 'times'>,
+  repository: Repository,
+  job: Job,
+): Promise<{ reason: string; online: number; idle: number }> {
+  const none = (reason: string) => ({ reason, online: 0, idle: 0 })
   const enterprise = await enterpriseGet(db)
   const scopes: ScopeRef[] = [
     { kind: 'repository', id: repository.id },
@@ -46,16 +59,59 @@ async function queuedText({ db, now, times }: Pick<Deps, 'db' | 'now' | 'times'>
   ]
   const labels = labelSet(job.labels)
   const { matching, labelsSomewhere, any } = await candidatesFor(db, scopes, labels, COUNTED_AT_MOST)
-  if (matching.length === 0) return nobodyText(labels, labelsSomewhere, any)
+  if (matching.length === 0) return none(nobodyText(labels, labelsSomewhere, any))
 
-  const inGroup = matching.filter(({ groupName }) => job.groupName === null || groupName.toLowerCase() === job.groupName)
-  if (inGroup.length === 0) return `no runner with these labels is in the group ${job.groupName ?? ''}`
-  const allowed = repository.visibility === 'public' ? inGroup.filter(({ allowsPublic }) => allowsPublic) : inGroup
-  if (allowed.length === 0) {
-    const groups = [...new Set(inGroup.map(({ groupName }) => groupName))].join(', ')
-    return `${count(inGroup.length)}, but the runner group ${groups} does not allow public repositories`
+  const line = job.lineId === null ? undefined : await lineById(db, job.lineId)
+  if (!line) return none('about to be put in line')
+  const servers = new Map<number | null, Server['group']>()
+  for (const { groupId } of matching) {
+    if (!servers.has(groupId))
+      servers.set(groupId, groupId === null ? undefined : ((await groupPolicy(db, groupId)) ?? closedGroup(groupId)))
   }
-  return stateText(allowed, now(), times)
+  const refused = new Map<Refusal, Candidate[]>()
+  const allowed: Candidate[] = []
+  for (const runner of matching) {
+    const why = refusal({ scope: runner.scope, labels: new Set(line.labels), group: servers.get(runner.groupId) }, line)
+    if (why === undefined) allowed.push(runner)
+    else refused.set(why, [...(refused.get(why) ?? []), runner])
+  }
+  if (allowed.length === 0) return none(refusedText(refused, line))
+  const groupIds = [...servers.keys()].filter((id) => id !== null)
+  const pauses = await pausesAmong(db, { runnerIds: allowed.map(({ id }) => id), groupIds })
+  const label = pauses.find((pause) => holdsLine(pause, line))
+  if (label) return none(`the label ${label.labelKey} is paused: ${label.reason}`)
+  if (line.limitId !== null && (await isFull(db, line.limitId))) return none(limitText(await ruleById(db, line.limitId)))
+  const pauseOf = ({ id, groupId }: Candidate) =>
+    pauses.find(({ kind, targetId }) => (kind === 'runner' && targetId === id) || (kind === 'group' && targetId === groupId))
+  const free = allowed.filter((runner) => !pauseOf(runner))
+  if (free.length === 0) return none(pausedText(allowed.length, pauseOf(allowed[0] as Candidate)))
+  const online = free.filter((runner) => isOnline(runner, now(), times))
+  return { reason: stateText(free, now(), times), online: online.length, idle: online.filter(({ busy }) => !busy).length }
+}
+
+function limitText(rule: QueueRule | undefined): string {
+  const most = rule?.effect.mostAtOnce ?? 0
+  return `${most} ${most === 1 ? 'job runs' : 'jobs run'}, and the queue rule ${rule?.name ?? ''} allows no more at once`
+}
+
+function pausedText(total: number, pause: Pause | undefined): string {
+  const of = pause?.kind === 'group' ? 'its group is paused' : 'paused'
+  return total === 1 ? `1 runner matches, ${of}: ${pause?.reason ?? ''}` : `${count(total)}, ${all(total)} paused: ${pause?.reason ?? ''}`
+}
+
+/** The nearest miss says most: the rule asked last that a runner failed. */
+function refusedText(refused: Map<Refusal, Candidate[]>, line: Line): string {
+  const groups = (runners: Candidate[]) => {
+    const names = [...new Set(runners.map(({ groupName }) => groupName))]
+    return `${names.length === 1 ? 'the runner group' : 'the runner groups'} ${names.join(', ')} ${names.length === 1 ? 'does' : 'do'}`
+  }
+  const byWorkflow = refused.get('workflow')
+  if (byWorkflow) return `${count(byWorkflow.length)}, but ${groups(byWorkflow)} not run the workflow ${line.workflow}`
+  const byRepository = refused.get('repository')
+  if (byRepository) return `${count(byRepository.length)}, but ${groups(byRepository)} not serve this repository`
+  const byPublic = refused.get('public')
+  if (byPublic) return `${count(byPublic.length)}, but ${groups(byPublic)} not allow public repositories`
+  return `no runner with these labels is in the group ${line.groupName ?? ''}`
 }
 
 function nobodyText(labels: string[], somewhere: Set<string>, any: boolean): string {

@@ -14,6 +14,7 @@ import { isRefName } from '../../model/push.ts'
 import { accountById, accountByLogin, membershipRole } from '../../store/accounts.ts'
 import { installationAddRepository } from '../../store/apps.ts'
 import { eventInsert } from '../../store/events.ts'
+import { hooksDeleteOf } from '../../store/hooks.ts'
 import { isUniqueViolation } from '../../store/open.ts'
 import {
   formerRepositoryForget,
@@ -308,6 +309,7 @@ export async function deleteRepository(deps: RepositoryDeps & Pick<Deps, 'archiv
     if (!(await repositoryDelete(tx, id, at))) {
       throw new AppError('conflict', 'Jobs of this repository are running: cancel them or wait for their end.')
     }
+    await hooksDeleteOf(tx, { kind: 'repository', id }, at)
     const payload = { fullName: `${owner.login}/${name}` }
     await eventInsert(tx, { at, actor, kind: 'repository.deleted', subject: { kind: 'repository', id }, repositoryId: id, payload })
   })

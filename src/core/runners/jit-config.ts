@@ -8,6 +8,7 @@ import type { Deps } from '../deps.ts'
 import type { KeyPool, RunnerKey } from './key-pool.ts'
 import { addRunner, groupIdOf, nameTaken } from './register-runner.ts'
 import { runnerNeeds } from './registration-tokens.ts'
+import { requireRunnersAllowed } from './runner-policy.ts'
 
 export interface JitRunner {
   runner: Runner
@@ -28,6 +29,7 @@ export async function generateJitConfig(
   input: { scope: RunnerScopeRef; name: string; groupNumber: number; labels: string[]; workFolder: string },
 ): Promise<JitRunner> {
   const scope = await authorizeRunnerScope(deps, actor, input.scope, runnerNeeds)
+  await requireRunnersAllowed(deps, scope)
   const name = checkRunnerName(input.name)
   const labels = cleanLabels(input.labels.map((label) => ({ name: label, type: 'read-only' as const })))
   if (input.workFolder.trim() === '') throw new AppError('invalid', 'work_folder must not be empty')

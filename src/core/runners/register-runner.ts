@@ -5,16 +5,10 @@ import { checkRunnerName, cleanLabels, osOf, type Label, type Runner } from '../
 import { accountByLogin, enterpriseGet } from '../../store/accounts.ts'
 import { eventInsert } from '../../store/events.ts'
 import { repositoryByName } from '../../store/repositories.ts'
-import {
-  runnerById,
-  runnerByName,
-  runnerGroupByNumber,
-  runnerGroupEnsureDefault,
-  runnerInsert,
-  runnerReplace,
-  type NewRunner,
-} from '../../store/runners.ts'
+import { runnerById, runnerByName, runnerInsert, runnerReplace, type NewRunner } from '../../store/runners.ts'
+import { runnerGroupByNumber, runnerGroupEnsureDefault } from '../../store/runner-groups.ts'
 import type { Deps } from '../deps.ts'
+import { requireRunnersAllowed } from './runner-policy.ts'
 
 export interface RunnerRegistration {
   /** The `--url` that the machine was given. */
@@ -45,6 +39,7 @@ export const nameTaken = () => new AppError('conflict', 'Already exists - A runn
  */
 export async function registerRunner(deps: RegisterDeps, actor: Actor, registration: RunnerRegistration): Promise<Runner> {
   const scope = await scopeOfUrl(deps, actor, registration.url)
+  await requireRunnersAllowed(deps, scope)
   const name = checkRunnerName(registration.name)
   const labels = cleanLabels(registration.labels.map(({ name: label, type }) => ({ name: label, type: labelType(label, type) })))
   if (labels.length === 0) throw new AppError('invalid', 'A runner needs one label at least')

@@ -5,6 +5,7 @@ import { registrationTokenInsert } from '../../store/tokens.ts'
 import { eventInsert } from '../../store/events.ts'
 import { authorizeRunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
+import { requireRunnersAllowed } from './runner-policy.ts'
 
 /** Who manages runners, at each kind of scope. */
 export const runnerNeeds = {
@@ -39,6 +40,7 @@ export async function createRegistrationToken(
   { scope: ref, purpose }: { scope: RunnerScopeRef; purpose: 'register' | 'remove' },
 ): Promise<{ token: string; expiresAt: number }> {
   const scope = await authorizeRunnerScope(deps, actor, ref, runnerNeeds)
+  if (purpose === 'register') await requireRunnersAllowed(deps, scope)
   const account = accountOfActor(actor)
   if (!account) throw new AppError('forbidden', 'Resource not accessible by integration')
 

@@ -2,7 +2,7 @@ import { systemActor, type Actor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import type { Runner } from '../../model/runner.ts'
 import { eventInsert } from '../../store/events.ts'
-import { runnerById, runnerDelete, runnerList, runnerGroupEnsureDefault, runnerGroupList, runnerGroupUpdate } from '../../store/runners.ts'
+import { runnerById, runnerDelete, runnerList } from '../../store/runners.ts'
 import { authorizeRunnerScope, type RunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 import { registeringNeeds, removingNeeds, runnerNeeds, runnerReadNeeds } from './registration-tokens.ts'
@@ -62,77 +62,4 @@ export async function removeRunner(
   })
   if (deleted) signals.send('runner', runner.id)
   return deleted
-}
-
-export interface GroupView {
-  id: number
-  name: string
-  isDefault: boolean
-  visibility: string
-  allowsPublicRepositories: boolean
-}
-
-/** The groups of a scope. A repository has none of its own and shows a Default one, which `config.sh` asks for (rest-api.md 2.5). */
-export async function listRunnerGroups(
-  deps: Pick<Deps, 'db' | 'log' | 'now'>,
-  actor: Actor,
-  ref: RunnerScopeRef,
-): Promise<{ scope: RunnerScope; groups: GroupView[] }> {
-  const scope = await authorizeRunnerScope(deps, actor, ref, registeringNeeds)
-  if (scope.kind === 'repository') {
-    return { scope, groups: [{ id: 1, name: 'Default', isDefault: true, visibility: 'all', allowsPublicRepositories: true }] }
-  }
-  await runnerGroupEnsureDefault(deps.db, { kind: scope.kind, id: scope.id }, deps.now())
-  const groups = await runnerGroupList(deps.db, { kind: scope.kind, id: scope.id })
-  return {
-    scope,
-    groups: groups.map(({ number, name, visibility, allowsPublicRepositories }) => ({
-      id: number,
-      name,
-      isDefault: number === 1,
-      visibility,
-      allowsPublicRepositories,
-    })),
-  }
-}
-
-/**
- * Changes whether the runners of a group serve public repositories: the one thing of the Default group that is open to change.
- *
- * @throws AppError not_found, invalid for another name or visibility
- */
-export async function updateRunnerGroup(
-  deps: Pick<Deps, 'db' | 'log' | 'now'>,
-  actor: Actor,
-  input: {
-    scope: RunnerScopeRef
-    number: number
-    name?: string | undefined
-    visibility?: string | undefined
-    allowsPublicRepositories?: boolean | undefined
-  },
-): Promise<{ scope: RunnerScope; group: GroupView }> {
-  const scope = await authorizeRunnerScope(deps, actor, input.scope, runnerNeeds)
-  if (scope.kind === 'repository') throw new AppError('not_found', 'Not Found')
-  const owner = { kind: scope.kind, id: scope.id }
-  await runnerGroupEnsureDefault(deps.db, owner, deps.now())
-  const group = (await runnerGroupList(deps.db, owner)).find(({ number }) => number === input.number)
-  if (!group) throw new AppError('not_found', 'Not Found')
-  if (input.name !== undefined && input.name !== group.name) throw new AppError('invalid', 'The Default group cannot be renamed')
-  if (input.visibility !== undefined && input.visibility !== 'all')
-    throw new AppError('invalid', 'The visibility of the Default group is all')
-  const allows = input.allowsPublicRepositories ?? group.allowsPublicRepositories
-  await deps.db.transaction().execute(async (tx) => {
-    await runnerGroupUpdate(tx, group.id, { allowsPublicRepositories: allows }, deps.now())
-    const subject = { kind: 'runner_group', id: group.id }
-    await eventInsert(tx, { at: deps.now(), actor, kind: 'runner_group.updated', subject, payload: { allows_public_repositories: allows } })
-  })
-  const view = {
-    id: group.number,
-    name: group.name,
-    isDefault: group.number === 1,
-    visibility: group.visibility,
-    allowsPublicRepositories: allows,
-  }
-  return { scope, group: view }
 }

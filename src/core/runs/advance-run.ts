@@ -10,6 +10,7 @@ import { attemptComplete, attemptIsCancelled, attemptOfRun, runById, runUpdate, 
 import type { Deps } from '../deps.ts'
 import { cancelJob } from '../jobs/cancel-job.ts'
 import { finishJob } from '../jobs/finish-job.ts'
+import { placeJob } from '../queue/place-job.ts'
 import { jobEvent } from '../jobs/job-event.ts'
 import { githubContext } from './github-context.ts'
 
@@ -97,6 +98,7 @@ async function decide(
   }
   const { group, labels } = decision.runsOn
   const queued = await db.transaction().execute(async (tx) => {
+    const placement = await placeJob(tx, { repository, run, workflow: plan.path, labels }, at)
     const enqueued = await jobEnqueue(
       tx,
       { id: job.id, from: 'pending' },
@@ -107,12 +109,14 @@ async function decide(
         isPublic: repository.visibility === 'public',
         groupName: group === undefined ? null : plainGroup(group),
         labels: labelSet(labels),
+        workflow: `${plan.path}@${run.ref}`,
         runnerLabels: labels,
         name: decision.name,
         continueOnError: decision.continueOnError,
         timeoutMs: wholeMs(decision.timeoutMinutes),
         cancelTimeoutMs: wholeMs(decision.cancelTimeoutMinutes),
         queuedAt: at,
+        ...placement,
       },
     )
     if (enqueued) await jobEvent(tx, enqueued.job, 'job.queued', at, { labels })

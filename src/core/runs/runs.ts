@@ -158,7 +158,8 @@ export async function listRuns(
   return { repository, workflow, runs: await viewsOf(deps, repository, runs), total }
 }
 
-async function viewsOf({ db }: ReadDeps, repository: Repository, runs: Run[]): Promise<RunView[]> {
+/** Runs of a repository with what is shown beside them. */
+export async function viewsOf({ db }: Pick<Deps, 'db'>, repository: Repository, runs: Run[]): Promise<RunView[]> {
   const attempts = await attemptIds(
     db,
     runs.map(({ id }) => id),

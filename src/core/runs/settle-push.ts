@@ -3,12 +3,15 @@ import type { Actor } from '../../model/access.ts'
 import type { Account, Repository } from '../../model/account.ts'
 import { fullName } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
+import { hears, hookOwnersOf } from '../../model/hook.ts'
 import type { HeadCommit } from '../../model/job.ts'
 import { branchOf, noCommit, type Push, type RefUpdate } from '../../model/push.ts'
 import { skipMarker } from '../../model/workflow/patterns.ts'
 import type { ParsedWorkflow, Triggers } from '../../model/workflow/plan.ts'
 import { notOffered } from '../../model/workflow/not-offered.ts'
 import { accountById } from '../../store/accounts.ts'
+import { eventInsert } from '../../store/events.ts'
+import { hooksOfAny } from '../../store/hooks.ts'
 import { pushById, pushSettle } from '../../store/pushes.ts'
 import { repositoryById } from '../../store/repositories.ts'
 import { workflowEnsure, workflowsMarkDeleted } from '../../store/runs.ts'
@@ -40,9 +43,30 @@ export async function settlePush(deps: Deps, pushId: number): Promise<string[]> 
     if (update.after === noCommit || (update.ref.startsWith('refs/tags/') && tags > MAX_TAGS)) continue
     lines.push(...(await settleUpdate(deps, { push, repository, sender }, update)))
   }
-  await pushSettle(db, pushId, 'settled', now())
+  const isHeard = (await hooksOfAny(db, hookOwnersOf(repository))).some((hook) => hears(hook, 'push'))
+  const told = isHeard ? await toldPushes(deps, { push, repository, sender }) : []
+  const at = now()
+  await db.transaction().execute(async (tx) => {
+    if (!(await pushSettle(tx, pushId, 'settled', at))) return
+    const event = { at, actor: pusherOf(sender), kind: 'push', subject: { kind: 'push', id: pushId }, repositoryId: repository.id }
+    for (const payload of told) await eventInsert(tx, { ...event, payload })
+  })
   log.info({ pushId, repositoryId: repository.id, runs: lines.length }, 'push settled')
   return lines
+}
+
+/** What webhooks are told of a push: of each branch and tag that it moved or deleted. */
+async function toldPushes(deps: Deps, pushed: Pushed): Promise<Record<string, unknown>[]> {
+  const { updates } = pushed.push
+  const tags = updates.filter(({ ref }) => ref.startsWith('refs/tags/')).length
+  const told: Record<string, unknown>[] = []
+  for (const update of updates) {
+    if (update.ref.startsWith('refs/tags/') && tags > MAX_TAGS) continue
+    const sha = update.after === noCommit ? undefined : await deps.git.resolve(pushed.repository.id, update.after)
+    if (sha !== undefined) told.push(await pushPayload(deps, pushed, update, sha))
+    else if (update.after === noCommit) told.push(deletionPayload(deps, pushed, update))
+  }
+  return told
 }
 
 interface Pushed {
@@ -161,7 +185,7 @@ async function startRun(
   const workflow = await rememberWorkflow(deps, repository, path, parsed)
   if (workflow.state !== 'active') return []
   const actor: Actor = pusherOf(sender)
-  const payload = await pushPayload(deps, { push, repository, sender }, update, sha)
+  const payload = await pushPayload(deps, { repository, sender }, update, sha)
   const title =
     ('plan' in parsed
       ? await deps.evaluator.runTitle({ plan: parsed.plan, contexts: { github: { event: payload }, inputs: {} } })
@@ -199,7 +223,36 @@ export function firstLine(text: string): string {
   return text.split('\n', 1)[0]?.slice(0, 255) ?? ''
 }
 
-async function pushPayload(deps: Deps, { repository, sender }: Pushed, update: RefUpdate, sha: string): Promise<Record<string, unknown>> {
+function deletionPayload(deps: Pick<Deps, 'addresses'>, { repository, sender }: Pushed, update: RefUpdate): Record<string, unknown> {
+  const { ref, before, after } = update
+  return {
+    ref,
+    before,
+    after,
+    created: false,
+    deleted: true,
+    forced: false,
+    base_ref: null,
+    compare: compareUrl(deps, repository, update),
+    commits: [],
+    head_commit: null,
+    repository: payloadRepository(deps, repository),
+    pusher: { name: sender.login, email: sender.email ?? '' },
+    sender: payloadAccount(deps, sender),
+  }
+}
+
+function compareUrl({ addresses }: Pick<Deps, 'addresses'>, repository: Repository, { before, after }: RefUpdate): string {
+  return `${addresses.url}/${fullName(repository)}/compare/${before.slice(0, 12)}...${after.slice(0, 12)}`
+}
+
+/** A push of one ref as `github.event` and webhooks have it. */
+export async function pushPayload(
+  deps: Pick<Deps, 'git' | 'addresses'>,
+  { repository, sender }: Pick<Pushed, 'repository' | 'sender'>,
+  update: RefUpdate,
+  sha: string,
+): Promise<Record<string, unknown>> {
   const { git, addresses } = deps
   const before = update.before === noCommit ? undefined : update.before
   const found = branchOf(update.ref) === undefined ? [] : await git.commitsBetween(repository.id, before, sha, MAX_COMMITS, [update.ref])
@@ -226,7 +279,7 @@ async function pushPayload(deps: Deps, { repository, sender }: Pushed, update: R
     deleted: false,
     forced: isForced,
     base_ref: null,
-    compare: `${addresses.url}/${fullName(repository)}/compare/${update.before.slice(0, 12)}...${update.after.slice(0, 12)}`,
+    compare: compareUrl(deps, repository, update),
     commits,
     head_commit: commits.at(-1) ?? {
       id: head.id,

@@ -59,7 +59,14 @@ export async function makeRun({ db, now }: Pick<Deps, 'db' | 'now'>, actor: Acto
     await eventInsert(tx, { at, actor, kind: 'run.created', subject, repositoryId: repository.id, payload: { event: run.event } })
     if (!plan) {
       await attemptComplete(tx, attemptId, at)
-      await eventInsert(tx, { at, actor: systemActor, kind: 'run.completed', subject, repositoryId: repository.id, payload: { problem } })
+      await eventInsert(tx, {
+        at,
+        actor: systemActor,
+        kind: 'run.completed',
+        subject,
+        repositoryId: repository.id,
+        payload: { problem, conclusion: 'failure' },
+      })
       return runUpdate(tx, run.id, ['queued'], { status: 'completed', conclusion: 'failure', updatedAt: at })
     }
     for (const [position, planned] of plan.jobs.entries()) {

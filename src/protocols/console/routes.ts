@@ -5,6 +5,7 @@ import type { App } from '../../http/server.ts'
 import { useSignIn } from '../../http/sign-in.ts'
 import { appRoutes } from './apps.ts'
 import { useConsoleErrors } from './errors.ts'
+import { queueRoutes } from './queue.ts'
 import { packageRoutes } from './runner-packages.ts'
 import { runRoutes } from './runs.ts'
 import { tokenRoutes } from './tokens.ts'
@@ -23,4 +24,5 @@ export function consoleRoom(app: App, deps: Deps): void {
   tokenRoutes(app, deps)
   packageRoutes(app, deps)
   runRoutes(app, deps)
+  queueRoutes(app, deps)
 }

@@ -100,7 +100,10 @@ test('an organization is made with its owner and its Default runner group', asyn
   const membership = await fits('orgs/get-membership-for-user', 200, mona.call('GET', '/orgs/acme/memberships/mona'))
   expect(membership).toMatchObject({ role: 'admin', state: 'active' })
   const groups = (await (await mona.call('GET', '/orgs/acme/actions/runner-groups')).json()) as { runner_groups: unknown[] }
-  expect(groups.runner_groups).toMatchObject([{ id: 1, name: 'Default' }])
+  expect(groups.runner_groups).toMatchObject([
+    { id: 1, name: 'Default', inherited: false },
+    { name: 'Default', inherited: true },
+  ])
   const events = await server.deps.db.selectFrom('event').select('kind').where('subjectKind', '=', 'organization').execute()
   expect(events).toEqual([{ kind: 'organization.created' }])
 })

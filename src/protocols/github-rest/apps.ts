@@ -22,7 +22,7 @@ import { presentApp, presentInstallation, presentNewApp } from './present-app.ts
 import { presentRepository } from './present-repository.ts'
 import { apiOf, isoTime, type RestDeps } from './room.ts'
 import { basesOf, repositoryOf } from './runs.ts'
-import { idOf } from './runners.ts'
+import { idOf } from './runner-scopes.ts'
 
 const InstallationParams = Type.Object({ installation_id: Type.String() })
 const MAX_ID = 2 ** 53 - 1

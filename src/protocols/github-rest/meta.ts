@@ -7,7 +7,7 @@ import { basesOf } from './runs.ts'
 const anyone = { access: { by: 'actor' as const, need: needs.anyone } }
 
 /** Of our own making. */
-const SENTENCES = [
+export const ZEN = [
   'A queue is a promise to everyone in it.',
   'The fastest job is the one that starts.',
   'Small logs tell long stories.',
@@ -48,8 +48,8 @@ export function metaRoutes(app: App, deps: RestDeps): void {
     },
   )
   app.get('/zen', { config: { ...anyone, docs: 'meta/meta' }, schema: { operationId: 'meta/get-zen' } }, async (_request, reply) => {
-    const index = Math.floor(deps.now() / 1000) % SENTENCES.length
-    return reply.type('text/plain; charset=utf-8').send(SENTENCES[index])
+    const index = Math.floor(deps.now() / 1000) % ZEN.length
+    return reply.type('text/plain; charset=utf-8').send(ZEN[index])
   })
   app.get(
     '/octocat',

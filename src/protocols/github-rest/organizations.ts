@@ -13,7 +13,7 @@ import { RepositoriesQuery, selectionOf, visibilitiesOf } from './repository-lis
 import { newRepositoryOf, NewRepositoryBody } from './repository-body.ts'
 import { apiOf, type RestDeps } from './room.ts'
 import { basesOf } from './runs.ts'
-import { idOf } from './runners.ts'
+import { idOf } from './runner-scopes.ts'
 
 const SinceQuery = Type.Object({ since: Type.Optional(Type.String()), per_page: Type.Optional(Type.String()) })
 const MembersQuery = Type.Object({ ...PageQuery.properties, role: Type.Optional(Type.String()), filter: Type.Optional(Type.String()) })

@@ -1,0 +1,303 @@
+import { expect, test } from 'vitest'
+import { actionsClient } from '../../../test/support/actions-client.ts'
+import { oneJob, queueRun } from '../../../test/support/queue.ts'
+import { startServer } from '../../../test/support/start-server.ts'
+import { wireRunner, type WireRunner } from '../../../test/support/wire-runner.ts'
+import type { Repository } from '../../model/account.ts'
+import { endLongWaits, fallBack } from './fall-back.ts'
+import { reviewQueue } from './queue-rules.ts'
+
+/* The queue as people see and steer it: each rule, pause and move is proven by jobs that run or do not, and by the reason shown. */
+
+async function startQueue() {
+  const clock = { ahead: 0 }
+  const server = await startServer({ times: { pollHeld: 60 }, now: () => Date.now() + clock.ahead })
+  await server.organization('acme')
+  const rocket = await server.repository('acme', 'rocket')
+  const other = await server.repository('acme', 'other')
+  const call = async (method: string, path: string, body?: object, status = method === 'POST' ? 201 : method === 'DELETE' ? 204 : 200) => {
+    const answer = await server.admin(method, `/api/fleetfoot${path}`, body)
+    const text = await answer.text()
+    expect([answer.status, text.slice(0, 300)]).toEqual([status, expect.anything()])
+    return (text === '' ? {} : JSON.parse(text)) as Record<string, unknown> & { id: number }
+  }
+  const t = {
+    server,
+    clock,
+    rocket,
+    other,
+    call,
+    rule: (body: object, at = '/orgs/acme') => call('POST', `${at}/queue/rules`, { name: 'a rule', ...body }),
+    queue: async (path = '/orgs/acme/queue') =>
+      (await call('GET', path))['jobs'] as { id: number; repository: string; position: number; waiting_reason: string; priority: number }[],
+    async enqueue(repository: Repository, count = 1, text = oneJob()) {
+      const ids: number[] = []
+      for (let i = 0; i < count; i++) {
+        const run = await queueRun(server, repository, text)
+        clock.ahead += 5
+        const [job] = await actionsClient(server.admin, `acme/${repository.name}`).jobs(run.id)
+        ids.push(job?.id ?? 0)
+      }
+      return ids
+    },
+    reason: async (id: number, repository = 'rocket') =>
+      ((await (await server.admin('GET', `/repos/acme/${repository}/actions/jobs/${id}`)).json()) as { waiting_reason: string })
+        .waiting_reason,
+    async runner(at = 'acme', labels: string[] = []) {
+      const runner = await wireRunner(server, at, { labels })
+      await runner.connect()
+      return runner
+    },
+    /** The next job that a runner is given, by its id; it is completed. */
+    async next(runner: WireRunner) {
+      const message = await runner.poll()
+      if (!message) return undefined
+      const given = await server.deps.db
+        .selectFrom('assignment')
+        .select('jobId')
+        .where('requestId', '=', message.body['runner_request_id'] ?? '')
+        .executeTakeFirstOrThrow()
+      const acquired = await runner.acquire(message.body['runner_request_id'] ?? '')
+      const job = (await acquired.json()) as Parameters<WireRunner['complete']>[0]
+      await runner.renew(job)
+      clock.ahead += 1000
+      await runner.complete(job)
+      return given.jobId
+    },
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  }
+  return t
+}
+
+test('repositories that wait for the same runners take turns, whoever queued more and earlier', async () => {
+  await using t = await startQueue()
+  const many = await t.enqueue(t.rocket, 5)
+  const few = await t.enqueue(t.other, 2)
+  const runner = await t.runner()
+
+  const given = []
+  for (let i = 0; i < 7; i++) given.push(await t.next(runner))
+
+  expect(given.filter((id) => many.includes(id ?? 0))).toEqual(many)
+  expect(given.filter((id) => few.includes(id ?? 0))).toEqual(few)
+  expect(given.slice(0, 4).filter((id) => few.includes(id ?? 0))).toEqual(few)
+})
+
+test('one that queues a job whenever its last was taken does not starve one that waits', async () => {
+  await using t = await startQueue()
+  const third = await t.server.repository('acme', 'third')
+  const patient = await t.enqueue(t.rocket, 4)
+  const runner = await t.runner()
+  await t.enqueue(t.other)
+  await t.enqueue(third)
+
+  const given: number[] = []
+  for (let i = 0; i < 9; i++) {
+    const id = (await t.next(runner)) ?? 0
+    given.push(id)
+    if (!patient.includes(id)) await t.enqueue(i % 2 === 0 ? t.other : third)
+  }
+
+  expect(given.filter((id) => patient.includes(id)).length).toBeGreaterThanOrEqual(3)
+})
+
+test('a priority goes first, on runners of the organization; jobs in line when the rule is made are placed anew', async () => {
+  await using t = await startQueue()
+  const [first] = await t.enqueue(t.rocket)
+  const [urgent] = await t.enqueue(t.other)
+  const made = await t.rule({ match: { repository: 'acme/oth*', event: 'push', branch: 'main', actor: 'admin' }, priority: 50 })
+  await reviewQueue(t.server.deps)
+  expect((await t.queue()).map(({ id, priority }) => [id, priority])).toEqual([
+    [first, 0],
+    [urgent, 50],
+  ])
+  const runner = await t.runner()
+  expect([await t.next(runner), await t.next(runner)]).toEqual([urgent, first])
+
+  await t.call('PATCH', `/orgs/acme/queue/rules/${made.id}`, { priority: -10 })
+  const [lower] = await t.enqueue(t.other)
+  const [later] = await t.enqueue(t.rocket)
+  expect([await t.next(runner), await t.next(runner)]).toEqual([later, lower])
+  await t.call('DELETE', `/orgs/acme/queue/rules/${made.id}`)
+  expect(await t.call('GET', '/orgs/acme/queue/rules')).toEqual({ total_count: 0, rules: [] })
+})
+
+test('a repository lets its jobs yield, and cannot overtake others', async () => {
+  await using t = await startQueue()
+  await t.call('POST', '/repos/acme/rocket/queue/rules', { name: 'first', priority: 1 }, 422)
+  await t.rule({ name: 'nightly', priority: -5 }, '/repos/acme/rocket')
+  const [yielding] = await t.enqueue(t.rocket)
+  const [others] = await t.enqueue(t.other)
+  const runner = await t.runner()
+  expect([await t.next(runner), await t.next(runner)]).toEqual([others, yielding])
+  const [job] = await t.enqueue(t.rocket)
+  const repositoryAdmin = await t.server.user('ada')
+  await t.server.collaborator(t.rocket, 'ada', 'admin')
+  const patch = (body: object) => repositoryAdmin.call('PATCH', `/api/fleetfoot/repos/acme/rocket/queue/jobs/${job}`, body)
+  expect((await patch({ expedite: true })).status).toBe(403)
+  expect((await patch({ priority: 7 })).status).toBe(403)
+  expect((await patch({ priority: -7 })).status).toBe(200)
+  expect((await repositoryAdmin.call('PATCH', `/api/fleetfoot/orgs/acme/queue/jobs/${job}`, { expedite: true })).status).toBe(404)
+})
+
+test('no more of a rule run at once than it says, and the next one says so', async () => {
+  await using t = await startQueue()
+  await t.rule({ name: 'one deploy', match: { workflow: '.github/workflows/*.yml' }, most_at_once: 1 })
+  const [first, second] = await t.enqueue(t.rocket, 2)
+  const one = await t.runner()
+  const two = await t.runner()
+  const job = await one.takeJob()
+
+  expect(await two.poll()).toBeUndefined()
+  expect(await t.reason(second ?? 0)).toBe('1 job runs, and the queue rule one deploy allows no more at once')
+  await one.complete(job)
+  expect(await t.next(two)).toBe(second)
+  expect(first).toBeLessThan(second ?? 0)
+})
+
+test('after a time a job asks for other labels, keeps its time, and is taken', async () => {
+  await using t = await startQueue()
+  await t.rule({ match: { labels: ['GPU'] }, fallback: [{ after_seconds: 60, labels: ['self-hosted'] }] })
+  const [job] = await t.enqueue(t.rocket, 1, oneJob().replace('self-hosted', '[self-hosted, gpu]'))
+  const runner = await t.runner()
+  expect(await runner.poll()).toBeUndefined()
+  expect(await t.reason(job ?? 0)).toBe('no runner has the label gpu')
+  const [before] = (await t.queue()) as unknown as { waiting_since: string; falls_back_at: string }[]
+  expect(before?.falls_back_at).not.toBeNull()
+
+  t.clock.ahead += 61_000
+  await fallBack(t.server.deps)
+
+  const [after] = (await t.queue()) as unknown as { waiting_since: string; labels: string[] }[]
+  expect(after).toMatchObject({ waiting_since: before?.waiting_since, labels: ['self-hosted'] })
+  expect(await t.next(runner)).toBe(job)
+})
+
+test('a job that waits longer than its rule allows fails, and says which', async () => {
+  await using t = await startQueue()
+  await t.rule({ name: 'no stale builds', longest_wait_seconds: 120 })
+  const [job] = await t.enqueue(t.rocket)
+  t.clock.ahead += 119_000
+  await endLongWaits(t.server.deps)
+  expect((await t.queue()).length).toBe(1)
+  t.clock.ahead += 2000
+  await endLongWaits(t.server.deps)
+  const [run] = await actionsClient(t.server.admin, 'acme/rocket').runs()
+  expect(run).toMatchObject({ conclusion: 'failure' })
+  const ended = (await (await t.server.admin('GET', `/repos/acme/rocket/actions/jobs/${job}`)).json()) as { problem: string }
+  expect(ended.problem).toContain('the queue rule no stale builds')
+})
+
+test.each([
+  { what: 'runners', target: (runner: WireRunner) => runner.id, says: '1 runner matches, paused: new disk' },
+  { what: 'groups', target: () => 1, says: '1 runner matches, its group is paused: new disk' },
+  { what: 'labels', target: () => 'Self-Hosted', says: 'the label self-hosted is paused: new disk' },
+])('a pause of $what gives nothing out, says why, and ends at once', async ({ what, target, says }) => {
+  await using t = await startQueue()
+  const runner = await t.runner()
+  const [running] = await t.enqueue(t.rocket)
+  const current = await runner.takeJob()
+  const path = `/orgs/acme/queue/pauses/${what}/${target(runner)}`
+  const paused = await t.call('PUT', path, { reason: 'new disk', drain: true })
+  expect(paused).toMatchObject({ reason: 'new disk', drain: true, running: what === 'labels' ? null : 1 })
+
+  await runner.complete(current)
+  const [job] = await t.enqueue(t.rocket)
+  expect(await runner.poll()).toBeUndefined()
+  expect(await t.reason(job ?? 0)).toBe(says)
+  expect(await t.call('GET', '/orgs/acme/queue/pauses')).toMatchObject({
+    total_count: 1,
+    pauses: [{ running: what === 'labels' ? null : 0 }],
+  })
+
+  await t.call('DELETE', path)
+  await t.call('DELETE', path, undefined, 404)
+  expect(await t.next(runner)).toBe(job)
+  expect(running).toBeLessThan(job ?? 0)
+})
+
+test('a poll that is open hears of a pause and of its end', async () => {
+  await using t = await startQueue()
+  const runner = await t.runner()
+  const path = `/orgs/acme/queue/pauses/runners/${runner.id}`
+  const polled = runner.poll()
+  await t.call('PUT', path, { reason: 'moving it' })
+  const [job] = await t.enqueue(t.rocket)
+  expect(await polled).toBeUndefined()
+  await t.call('DELETE', path)
+  expect(await t.next(runner)).toBe(job)
+})
+
+test('one job is expedited, put before another, given other labels; rules leave it there', async () => {
+  await using t = await startQueue()
+  const [a, b, c] = await t.enqueue(t.rocket, 3)
+  const [d] = await t.enqueue(t.other, 1, oneJob().replace('self-hosted', '[self-hosted, gpu]'))
+  const steer = (id: number | undefined, body: object, status = 200) => t.call('PATCH', `/orgs/acme/queue/jobs/${id}`, body, status)
+  await steer(c, { expedite: true })
+  await steer(b, { before: a })
+  await steer(d, { labels: ['self-hosted'] })
+  await t.rule({ priority: -1 })
+  await reviewQueue(t.server.deps)
+  await steer(a, {}, 422)
+  await steer(a, { expedite: true, priority: 3 }, 422)
+  await steer(a, { before: 999_999 }, 404)
+  await steer(999_999, { expedite: true }, 404)
+
+  const runner = await t.runner()
+  const given = [await t.next(runner), await t.next(runner), await t.next(runner), await t.next(runner)]
+  expect(given[0]).toBe(c)
+  expect(given.indexOf(b)).toBeLessThan(given.indexOf(a))
+  expect(given).toContain(d)
+  await steer(c, { expedite: true }, 409)
+})
+
+test('the queue is listed with position, reason, priority and an estimate, for whom it concerns', async () => {
+  await using t = await startQueue()
+  const runner = await t.runner()
+  await t.enqueue(t.rocket)
+  await t.next(runner)
+  const current = t.enqueue(t.rocket)
+  await current
+  await runner.takeJob()
+  const [first, second] = await t.enqueue(t.rocket, 2)
+  const [third] = await t.enqueue(t.other)
+
+  const listed = await t.queue()
+  expect(listed.map(({ id }) => id)).toEqual([first, second, third])
+  expect(listed.map(({ position }) => position).toSorted()).toEqual([1, 2, 3])
+  // It is the turn of the repository that was not served yet.
+  expect(listed[2]?.position).toBe(1)
+  expect(listed[0]).toMatchObject({
+    repository: 'acme/rocket',
+    priority: 0,
+    waiting_reason: '1 runner matches, busy',
+    estimated_start_at: expect.stringMatching(/Z$/),
+    falls_back_at: null,
+    fails_at: null,
+  })
+  expect((await t.queue('/repos/acme/other/queue')).map(({ id }) => id)).toEqual([third])
+  expect((await t.queue('/enterprises/fleetfoot/queue')).length).toBe(3)
+  expect((await t.queue('/queue')).length).toBe(3)
+  expect((await t.call('GET', '/queue?per_page=2&page=2'))['jobs']).toHaveLength(1)
+  const stranger = await t.server.user('eve')
+  for (const path of ['/queue', '/orgs/acme/queue', '/repos/acme/rocket/queue']) {
+    expect((await stranger.call('GET', `/api/fleetfoot${path}`)).status).toBe(404)
+  }
+})
+
+test.each([
+  {},
+  { name: '', priority: 1 },
+  { name: 'x', priority: 101 },
+  { name: 'x', priority: 0.5 },
+  { name: 'x', most_at_once: 0 },
+  { name: 'x', longest_wait_seconds: 1e300 },
+  { name: 'x', fallback: [] },
+  { name: 'x', fallback: [{ after_seconds: 1, labels: [] }] },
+  { name: 'x', priority: 1, match: { branch: '[' } },
+  { name: 'x', priority: 1, match: { labels: 'gpu' } },
+  { name: 'x', match: {} },
+])('a rule that is none is refused: %j', async (body) => {
+  await using t = await startQueue()
+  await t.call('POST', '/orgs/acme/queue/rules', body, 422)
+})

@@ -1,0 +1,164 @@
+import type { HookContext, HookMessage } from '../../core/hooks/payloads.ts'
+import type { JobView } from '../../core/jobs/jobs.ts'
+import type { RunView } from '../../core/runs/runs.ts'
+import { fullName, type Enterprise, type Repository } from '../../model/account.ts'
+import { ZEN } from './meta.ts'
+import { presentSimpleOrganization, presentSimpleUser, type Bases } from './present-account.ts'
+import { presentHook } from './present-hook.ts'
+import { presentRepository } from './present-repository.ts'
+import { presentJob, presentRun, presentWorkflow } from './present-run.ts'
+import { isoTime, nodeId } from './room.ts'
+
+/** What a webhook is sent (rest-api.md §5.2, §5.3). */
+export function presentHookPayload(bases: Bases, message: HookMessage, context: HookContext): Record<string, unknown> {
+  const { repository, organization, enterprise, sender } = context
+  const beside = {
+    ...(repository && { repository: presentRepository(bases, repository) }),
+    ...(organization && { organization: presentSimpleOrganization(bases, organization) }),
+    ...(enterprise && { enterprise: presentEnterprise(bases, enterprise) }),
+    ...(sender && { sender: presentSimpleUser(bases, sender) }),
+  }
+  switch (message.event) {
+    case 'workflow_job':
+      return { action: message.action, workflow_job: repository && presentTold(bases, repository, message.job), ...beside }
+    case 'check_run':
+      return { action: message.action, check_run: repository && presentCheckRun(bases, repository, message), ...beside }
+    case 'workflow_run': {
+      const { problem: _problem, ...run } = presentRun(bases, message.run)
+      const workflow = presentWorkflow(bases, message.run.repository, message.run.workflow)
+      return { action: message.action, workflow_run: run, workflow, ...beside }
+    }
+    case 'push':
+      return { ...message.push, ...presentPush(bases, message.push, context), ...beside, ...pushedRepository(bases, repository) }
+    case 'ping': {
+      const { hook } = message
+      return {
+        zen: ZEN[hook.id % ZEN.length],
+        hook_id: hook.id,
+        hook: presentHook(bases, homeOf(hook.owner.kind, context), hook),
+        ...beside,
+      }
+    }
+    default:
+      throw new Error('there is no such message')
+  }
+}
+
+function homeOf(kind: string, { repository, organization, enterprise }: HookContext) {
+  if (kind === 'repository') return { repository }
+  if (kind === 'organization') return { organization }
+  return kind === 'enterprise' ? { enterprise } : {}
+}
+
+/** A job without what we show beside GitHub's fields. */
+function presentTold(bases: Bases, repository: Repository, job: JobView) {
+  const { waiting_reason: _reason, waiting_since: _since, problem: _problem, ...told } = presentJob(bases, repository, job)
+  return told
+}
+
+/** enterprise-webhooks. */
+function presentEnterprise({ web }: Bases, { id, slug, name, createdAt, updatedAt }: Enterprise) {
+  return {
+    id,
+    slug,
+    name,
+    node_id: nodeId('Enterprise', id),
+    avatar_url: `${web}/avatars/b/${id}`,
+    description: null,
+    website_url: null,
+    html_url: `${web}/enterprises/${slug}`,
+    created_at: isoTime(createdAt),
+    updated_at: isoTime(updatedAt),
+  }
+}
+
+function presentCheckRun(
+  bases: Bases,
+  repository: Repository,
+  { action, job: view, run: { run, attemptId } }: { action: string; job: JobView; run: RunView },
+) {
+  const job = presentJob(bases, repository, view)
+  const repo = `${bases.api}/repos/${fullName(repository)}`
+  const app = presentActionsApp(bases, repository)
+  const isCompleted = action === 'completed'
+  return {
+    id: job.id,
+    name: job.name,
+    node_id: job.node_id,
+    head_sha: job.head_sha,
+    external_id: String(job.id),
+    url: job.check_run_url,
+    html_url: job.html_url,
+    details_url: job.html_url,
+    status: isCompleted ? 'completed' : 'queued',
+    conclusion: job.conclusion,
+    started_at: job.started_at,
+    completed_at: job.completed_at,
+    output: { title: null, summary: null, text: null, annotations_count: 0, annotations_url: `${job.check_run_url}/annotations` },
+    check_suite: {
+      id: attemptId,
+      node_id: nodeId('CheckSuite', attemptId),
+      head_branch: run.headBranch,
+      head_sha: run.headSha,
+      // A run ends after its jobs: at none of these moments was it over.
+      status: run.status === 'completed' ? 'in_progress' : run.status,
+      conclusion: null,
+      url: `${repo}/check-suites/${attemptId}`,
+      before: null,
+      after: run.headSha,
+      pull_requests: [],
+      app,
+      created_at: isoTime(run.createdAt),
+      updated_at: isoTime(run.updatedAt),
+    },
+    app,
+    pull_requests: [],
+  }
+}
+
+/** The App that GitHub's own jobs come from; receivers tell checks of Actions from others by its slug. */
+function presentActionsApp({ web, api }: Bases, { owner }: Repository) {
+  return {
+    id: 15_368,
+    slug: 'github-actions',
+    node_id: nodeId('Integration', 15_368),
+    owner: presentSimpleUser({ web, api }, owner),
+    name: 'GitHub Actions',
+    description: 'Automate your workflow from idea to production',
+    external_url: 'https://help.github.com/en/actions',
+    html_url: `${web}/apps/github-actions`,
+    created_at: '2018-07-30T09:30:17Z',
+    updated_at: '2018-07-30T09:30:17Z',
+    permissions: { actions: 'write', checks: 'write', contents: 'write', metadata: 'read' },
+    events: ['check_run', 'push', 'workflow_dispatch', 'workflow_run'],
+  }
+}
+
+/** Commits and who pushed, with what only webhooks tell. */
+function presentPush({ web }: Bases, push: Record<string, unknown>, { repository, sender }: HookContext) {
+  const head = push['head_commit'] as Record<string, unknown> | null
+  const url = repository && head ? `${web}/${fullName(repository)}/commit/${String(head['id'])}` : undefined
+  return {
+    head_commit: head && { distinct: true, url, ...head },
+    pusher: { name: sender?.login ?? '', email: sender?.email ?? null },
+  }
+}
+
+/** The older form that this event alone has kept: instants are seconds. */
+function pushedRepository(bases: Bases, repository: Repository | undefined) {
+  if (!repository) return {}
+  const { login, email } = repository.owner
+  const presented = presentRepository(bases, repository)
+  const seconds = (at: number) => Math.floor(at / 1000)
+  return {
+    repository: {
+      ...presented,
+      owner: { name: login, email, ...presented.owner },
+      created_at: seconds(repository.createdAt),
+      pushed_at: seconds(repository.pushedAt ?? repository.createdAt),
+      stargazers: 0,
+      master_branch: repository.defaultBranch,
+      ...(repository.owner.kind === 'organization' ? { organization: login } : { organization: undefined }),
+    },
+  }
+}

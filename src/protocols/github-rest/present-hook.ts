@@ -1,0 +1,76 @@
+import { fullName, type Account, type Enterprise, type Repository } from '../../model/account.ts'
+import { maskedSecret, type Delivery, type Hook, type WholeDelivery } from '../../model/hook.ts'
+import type { Bases } from './present-account.ts'
+import { isoTime } from './room.ts'
+
+/** Whose a webhook is, as its addresses name it. */
+export interface HookHome {
+  repository?: Repository | undefined
+  organization?: Account | undefined
+  enterprise?: Enterprise | undefined
+}
+
+const TYPES = { repository: 'Repository', organization: 'Organization', enterprise: 'Business', app: 'App', global: 'Global' }
+
+/** `…/hooks` of an owner. */
+export function hooksUrl({ api }: Bases, { repository, organization, enterprise }: HookHome): string {
+  if (repository) return `${api}/repos/${fullName(repository)}/hooks`
+  if (organization) return `${api}/orgs/${organization.login}/hooks`
+  return enterprise ? `${api}/enterprises/${enterprise.slug}/hooks` : `${api}/admin/hooks`
+}
+
+/** hook, org-hook and global-hook: those of repositories also tell how the last request ended. */
+export function presentHook(bases: Bases, home: HookHome, hook: Hook) {
+  const url = `${hooksUrl(bases, home)}/${hook.id}`
+  const isOfRepository = hook.owner.kind === 'repository'
+  return {
+    type: TYPES[hook.owner.kind],
+    id: hook.id,
+    name: 'web',
+    active: hook.active,
+    events: hook.events,
+    config: presentHookConfig(hook),
+    updated_at: isoTime(hook.updatedAt),
+    created_at: isoTime(hook.createdAt),
+    url,
+    ...(isOfRepository && { test_url: `${url}/test` }),
+    ping_url: `${url}/pings`,
+    deliveries_url: `${url}/deliveries`,
+    ...(isOfRepository && { last_response: hook.lastResponse ?? { code: null, status: 'unused', message: null } }),
+  }
+}
+
+/** webhook-config; `insecure_ssl` is a text. */
+export function presentHookConfig({ contentType, insecureSsl, url, hasSecret }: Hook) {
+  return { content_type: contentType, insecure_ssl: insecureSsl ? '1' : '0', url, ...(hasSecret && { secret: maskedSecret }) }
+}
+
+/** hook-delivery-item. */
+export function presentDelivery(delivery: Delivery) {
+  const { id, guid, deliveredAt, createdAt, redelivery, durationMs, status, statusCode, event, action, repositoryId } = delivery
+  return {
+    id,
+    guid,
+    delivered_at: isoTime(deliveredAt ?? createdAt),
+    redelivery,
+    duration: (durationMs ?? 0) / 1000,
+    status: status ?? '',
+    status_code: statusCode ?? 0,
+    event,
+    action,
+    installation_id: null,
+    repository_id: repositoryId,
+    throttled_at: null,
+  }
+}
+
+/** hook-delivery. */
+export function presentWholeDelivery(delivery: WholeDelivery) {
+  const { url, payload, requestHeaders, responseHeaders, responseBody } = delivery
+  return {
+    ...presentDelivery(delivery),
+    url,
+    request: { headers: requestHeaders, payload: JSON.parse(payload) as Record<string, unknown> },
+    response: { headers: responseHeaders, payload: responseBody },
+  }
+}

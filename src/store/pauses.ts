@@ -1,0 +1,103 @@
+import { sql, type Selectable } from 'kysely'
+import type { ScopeRef } from '../model/access.ts'
+import { literals } from './literals.ts'
+import { isPostgres, type Db } from './open.ts'
+import { prepared } from './prepared.ts'
+import type { Schema } from './schema.ts'
+
+export type Pause = Omit<Selectable<Schema['pause']>, 'isDrain'> & { isDrain: boolean }
+export type PauseTarget = Pick<Pause, 'kind' | 'targetId' | 'labelKey' | 'scopeKind' | 'scopeId'>
+
+const decode = (row: Selectable<Schema['pause']>): Pause => ({ ...row, isDrain: row.isDrain === 1 })
+
+/** Pauses, or changes reason and kind of a pause that is there. */
+export async function pauseSet(db: Db, pause: Pause): Promise<void> {
+  const row = { ...pause, isDrain: pause.isDrain ? 1 : 0 }
+  const { reason, isDrain, userId, createdAt } = row
+  await db
+    .insertInto('pause')
+    .values(row)
+    .onConflict((c) =>
+      c.columns(['kind', 'targetId', 'labelKey', 'scopeKind', 'scopeId']).doUpdateSet({ reason, isDrain, userId, createdAt }),
+    )
+    .execute()
+}
+
+/** Ends a pause; whether there was one. */
+export async function pauseEnd(db: Db, { kind, targetId, labelKey, scopeKind, scopeId }: PauseTarget): Promise<boolean> {
+  const result = await db
+    .deleteFrom('pause')
+    .where('kind', '=', kind)
+    .where('targetId', '=', targetId)
+    .where('labelKey', '=', labelKey)
+    .where('scopeKind', '=', scopeKind)
+    .where('scopeId', '=', scopeId)
+    .executeTakeFirst()
+  return result.numDeletedRows > 0n
+}
+
+/** The pauses that were made at a scope. */
+export async function pauseList(db: Db, scope: ScopeRef): Promise<Pause[]> {
+  const rows = await db
+    .selectFrom('pause')
+    .selectAll()
+    .where('scopeKind', '=', scope.kind)
+    .where('scopeId', '=', scope.id)
+    .orderBy('kind')
+    .orderBy('targetId')
+    .orderBy('labelKey')
+    .execute()
+  return rows.map(decode)
+}
+
+const rows = prepared((db, { runnerId, groupId }: { runnerId: number; groupId: number }) =>
+  db
+    .selectFrom('pause')
+    .selectAll()
+    .where((eb) =>
+      eb.or([
+        eb.and([eb('kind', '=', sql.lit('runner')), eb('targetId', '=', runnerId)]),
+        eb.and([eb('kind', '=', sql.lit('group')), eb('targetId', '=', groupId)]),
+        eb('kind', '=', sql.lit('label')),
+      ]),
+    ),
+)
+
+/** What may hold a runner back: its own pause, its group's, and those of labels anywhere, of which there are few. */
+export async function pausesFor(db: Db, of: { runnerId: number; groupId: number | null }): Promise<Pause[]> {
+  return (await rows(db, { runnerId: of.runnerId, groupId: of.groupId ?? 0 })).map(decode)
+}
+
+/** The pauses of these runners and groups, and all of labels. */
+export async function pausesAmong(db: Db, of: { runnerIds: number[]; groupIds: number[] }): Promise<Pause[]> {
+  const found = await db
+    .selectFrom('pause')
+    .selectAll()
+    .where((eb) =>
+      eb.or([
+        ...(of.runnerIds.length > 0 ? [eb.and([eb('kind', '=', 'runner'), eb('targetId', 'in', of.runnerIds)])] : []),
+        ...(of.groupIds.length > 0 ? [eb.and([eb('kind', '=', 'group'), eb('targetId', 'in', of.groupIds)])] : []),
+        eb('kind', '=', 'label'),
+      ]),
+    )
+    .execute()
+  return found.map(decode)
+}
+
+/** How many jobs of a rule are with runners; the rule's row is locked, so that two claims count one after the other. */
+export async function limitUse(db: Db, ruleId: number): Promise<{ running: number; effect: string } | undefined> {
+  const row = await db
+    .selectFrom('queueRule')
+    .select('effect')
+    .where('id', '=', ruleId)
+    .$if(isPostgres(db) && db.isTransaction, (query) => query.forUpdate())
+    .executeTakeFirst()
+  if (!row) return undefined
+  const { count } = await db
+    .selectFrom('job')
+    .select((eb) => eb.fn.countAll<number>().as('count'))
+    .where('limitId', '=', ruleId)
+    .where('status', 'in', literals(['assigned', 'in_progress']))
+    .executeTakeFirstOrThrow()
+  return { running: count, effect: row.effect }
+}

@@ -1,0 +1,68 @@
+import type { Db } from './open.ts'
+
+export type RunnerPolicy = 'all' | 'selected' | 'none'
+
+/** Which repositories may get runners of their own; `all` where nothing was said. */
+export async function runnerPolicy(db: Db, owner: { kind: 'enterprise' | 'organization'; id: number }): Promise<RunnerPolicy> {
+  const row = await db
+    .selectFrom('runnerPolicy')
+    .select('repositories')
+    .where('ownerKind', '=', owner.kind)
+    .where('ownerId', '=', owner.id)
+    .executeTakeFirst()
+  return row?.repositories ?? 'all'
+}
+
+export async function runnerPolicySet(
+  db: Db,
+  owner: { kind: 'enterprise' | 'organization'; id: number },
+  repositories: RunnerPolicy,
+): Promise<void> {
+  await db
+    .insertInto('runnerPolicy')
+    .values({ ownerKind: owner.kind, ownerId: owner.id, repositories })
+    .onConflict((c) => c.columns(['ownerKind', 'ownerId']).doUpdateSet({ repositories }))
+    .execute()
+}
+
+export async function policyRepositoryPage(
+  db: Db,
+  organizationId: number,
+  page: { offset: number; limit: number },
+): Promise<{ ids: number[]; total: number }> {
+  const matching = db.selectFrom('runnerPolicyRepository').where('organizationId', '=', organizationId)
+  const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
+  const rows = await matching.select('repositoryId').orderBy('repositoryId').offset(page.offset).limit(page.limit).execute()
+  return { ids: rows.map(({ repositoryId }) => repositoryId), total: count }
+}
+
+export async function policyNames(db: Db, organizationId: number, repositoryId: number): Promise<boolean> {
+  const row = await db
+    .selectFrom('runnerPolicyRepository')
+    .select('repositoryId')
+    .where('organizationId', '=', organizationId)
+    .where('repositoryId', '=', repositoryId)
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+export async function policyRepositoriesSet(db: Db, organizationId: number, ids: readonly number[]): Promise<void> {
+  await db.deleteFrom('runnerPolicyRepository').where('organizationId', '=', organizationId).execute()
+  for (const repositoryId of new Set(ids)) await policyRepositoryAdd(db, organizationId, repositoryId)
+}
+
+export async function policyRepositoryAdd(db: Db, organizationId: number, repositoryId: number): Promise<void> {
+  await db
+    .insertInto('runnerPolicyRepository')
+    .values({ organizationId, repositoryId })
+    .onConflict((c) => c.doNothing())
+    .execute()
+}
+
+export async function policyRepositoryRemove(db: Db, organizationId: number, repositoryId: number): Promise<void> {
+  await db
+    .deleteFrom('runnerPolicyRepository')
+    .where('organizationId', '=', organizationId)
+    .where('repositoryId', '=', repositoryId)
+    .execute()
+}
