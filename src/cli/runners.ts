@@ -110,11 +110,12 @@ async function pause(client: ApiClient, at: string, target: Target, { reason, wa
   if (reason === undefined) throw new UsageError('--reason TEXT is missing: it is shown to those who wait')
   const paused = await client.call<PauseBody>('PUT', target.path, { reason, drain })
   console.log(`${target.name} gets no more jobs: ${paused.reason}${paused.running ? `; ${paused.running} still running` : ''}`)
-  while (wait) {
+  if (!wait) return 0
+  for (;;) {
     const { pauses } = await client.call<{ pauses: PauseBody[] }>('GET', `/api/fleetfoot${at}/queue/pauses`)
     if (target.isDone(pauses)) break
     await sleep(ASK_AGAIN_MS)
   }
-  if (wait) console.log(`${target.name} is drained`)
+  console.log(`${target.name} is drained`)
   return 0
 }

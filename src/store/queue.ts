@@ -54,14 +54,14 @@ export async function jobsAhead(
   const joined = sql`line join job on job."lineId" = line.id and job.status = 'queued'`
   const better = await sql<{ count: number }>`select count(*) as count from
     (select 1 from ${joined} where ${filed} and line.rank < ${rank} limit ${limit}) as ahead`.execute(db)
-  const ahead = Number(better.rows[0]?.count ?? 0)
+  const ahead = better.rows[0]?.count ?? 0
   if (ahead >= limit) return limit
   const earlier = await sql<{ count: number }>`select count(*) as count from
     (select 1 from ${joined} and job.turn <= ${turn}
       where ${filed} and line.rank = ${rank} and line."headTurn" <= ${turn}
         and (job.turn < ${turn} or job."queuedAt" < ${queuedAt} or (job."queuedAt" = ${queuedAt} and job.id < ${job.id}))
       limit ${limit - ahead}) as ahead`.execute(db)
-  return ahead + Number(earlier.rows[0]?.count ?? 0)
+  return ahead + (earlier.rows[0]?.count ?? 0)
 }
 
 export interface Ended {

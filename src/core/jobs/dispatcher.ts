@@ -165,7 +165,9 @@ export class Dispatcher implements Disposable {
   }
 
   #renewGroup(id: number): void {
-    for (const waiter of [...(this.#byLabel.get('') ?? [])]) if (waiter.server.group?.id === id) waiter.renew()
+    // A copy: who is renewed leaves the set.
+    const waiting = Array.from(this.#byLabel.get('') ?? [])
+    for (const waiter of waiting) if (waiter.server.group?.id === id) waiter.renew()
   }
 
   #wakeRunner(id: number): void {

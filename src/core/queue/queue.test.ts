@@ -264,7 +264,7 @@ test('the queue is listed with position, reason, priority and an estimate, for w
 
   const listed = await t.queue()
   expect(listed.map(({ id }) => id)).toEqual([first, second, third])
-  expect(listed.map(({ position }) => position).toSorted()).toEqual([1, 2, 3])
+  expect(listed.map(({ position }) => position).toSorted((a, b) => a - b)).toEqual([1, 2, 3])
   // It is the turn of the repository that was not served yet.
   expect(listed[2]?.position).toBe(1)
   expect(listed[0]).toMatchObject({

@@ -5,7 +5,7 @@ import { eventInsert } from '../../store/events.ts'
 import { runnerById, runnerDelete, runnerList } from '../../store/runners.ts'
 import { authorizeRunnerScope, type RunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
-import { registeringNeeds, removingNeeds, runnerNeeds, runnerReadNeeds } from './registration-tokens.ts'
+import { registeringNeeds, removingNeeds, runnerReadNeeds } from './registration-tokens.ts'
 
 type RunnerDeps = Pick<Deps, 'db' | 'log' | 'now' | 'signals'>
 

@@ -12,7 +12,7 @@ import '../../http/access.ts'
 import { needs, type Need } from '../../model/access.ts'
 import { fullName } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
-import { PRIORITY_LIMIT, type QueueRule, type RuleEffect, type RuleMatch } from '../../model/queue-rule.ts'
+import { PRIORITY_LIMIT, type QueueRule, type RuleEffect } from '../../model/queue-rule.ts'
 
 const Text = (maxLength: number) => Type.String({ minLength: 1, maxLength, pattern: '^[^\\u0000-\\u001f\\u007f]*$' })
 const Priority = Type.Integer({ minimum: -PRIORITY_LIMIT, maximum: PRIORITY_LIMIT })
@@ -185,7 +185,7 @@ function ruleRoutes(app: App, deps: Deps, { path, steer }: At): void {
       const made = await createRule(deps, request.actor, scopeOf(request), {
         name,
         position,
-        match: match as RuleMatch,
+        match,
         effect: effectOf(request.body),
       })
       return reply.code(201).send(presentRule(made))
@@ -201,7 +201,7 @@ function ruleRoutes(app: App, deps: Deps, { path, steer }: At): void {
         id: idOf(request.params.rule_id),
         ...(name !== undefined && { name }),
         ...(position !== undefined && { position }),
-        ...(match !== undefined && { match: match as RuleMatch }),
+        ...(match !== undefined && { match }),
         ...(Object.keys(effect).length > 0 && { effect }),
       })
       return presentRule(updated)

@@ -180,7 +180,7 @@ describe.each([
     await create({ name: 'taken' })
     expect(await create({ name: 'TAKEN' })).toMatchObject({ status: 409, body: { message: expect.stringContaining('already exists') } })
     const other = await create({ name: 'other' })
-    const rename = await server.admin('PATCH', `${scope}${groups}/${other.body['id']}`, { name: 'Taken' })
+    const rename = await server.admin('PATCH', `${scope}${groups}/${String(other.body['id'])}`, { name: 'Taken' })
     expect(rename.status).toBe(409)
     for (const bad of [
       {},

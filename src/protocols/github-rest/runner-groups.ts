@@ -241,7 +241,7 @@ function accessRoutes(app: App, deps: RestDeps, { scope }: At, groups: string, o
       config: config(docs(verb)),
       schema: { operationId: operation(verb), params: TargetParams },
       handler: async (request, reply) => {
-        const { target_id } = request.params as Static<typeof TargetParams>
+        const { target_id } = request.params
         await changeGroupAccess(deps, request.actor, { ...of(request), id: idOf(target_id), change: verb })
         return reply.code(204).send()
       },
@@ -290,7 +290,7 @@ function memberRoutes(app: App, deps: RestDeps, { scope }: At, groups: string, o
       config: config(`${verb}-a-self-hosted-runner-${verb === 'add' ? 'to' : 'from'}-a-group`),
       schema: { operationId: operation(word), params: TargetParams },
       handler: async (request, reply) => {
-        const { target_id } = request.params as Static<typeof TargetParams>
+        const { target_id } = request.params
         await changeGroupRunner(deps, request.actor, { ...of(request), runnerId: idOf(target_id), change: verb })
         return reply.code(204).send()
       },

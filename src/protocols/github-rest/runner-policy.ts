@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { Type, type Static } from 'typebox'
+import { Type } from 'typebox'
 import type { OrganizationRef } from '../../core/access/authorize.ts'
 import {
   changePolicyRepository,
@@ -107,7 +107,7 @@ function organizationRoutes(app: App, deps: RestDeps, path: string): void {
       ),
       schema: { operationId: `actions/${word}-selected-repository-self-hosted-runners-organization`, params: RepositoryParams },
       handler: async (request, reply) => {
-        const { repository_id } = request.params as Static<typeof RepositoryParams>
+        const { repository_id } = request.params
         await changePolicyRepository(deps, request.actor, organizationOf(request), { repositoryId: idOf(repository_id), change: verb })
         return reply.code(204).send()
       },
