@@ -36,7 +36,12 @@ export const AppBody = Type.Object({
 })
 
 export type NewAppBody = Static<typeof NewAppBody>
-export const NewAppBody = Type.Object({ ...AppBody.properties, client_secret: Type.String(), pem: Type.String() })
+export const NewAppBody = Type.Object({
+  ...AppBody.properties,
+  client_secret: Type.String(),
+  webhook_secret: Type.Union([Type.String(), Type.Null()]),
+  pem: Type.String(),
+})
 
 export type KeyBody = Static<typeof KeyBody>
 export const KeyBody = Type.Object({ id: Type.Integer(), fingerprint: Type.String(), created_at: Type.String() })
@@ -108,7 +113,9 @@ export function appRoutes(app: App, deps: Deps): void {
     const { name, owner, description, url, hook_url, permissions = {}, events = [] } = request.body
     const input = { name, owner, description, externalUrl: url, hookUrl: hook_url, permissions, events }
     const made = await createApp(deps, request.actor, input)
-    return reply.code(201).send({ ...presentApp(made), client_secret: made.clientSecret, pem: made.privateKey })
+    return reply
+      .code(201)
+      .send({ ...presentApp(made), client_secret: made.clientSecret, webhook_secret: made.webhookSecret, pem: made.privateKey })
   })
   app.patch(
     '/apps/:app_slug',
