@@ -1,6 +1,6 @@
 import { createHash, createPublicKey, generateKeyPair } from 'node:crypto'
 import { promisify } from 'node:util'
-import { needs, systemActor, type Actor } from '../../model/access.ts'
+import { needs, type Actor } from '../../model/access.ts'
 import type { Account } from '../../model/account.ts'
 import { botLogin, slugOf, type App, type AppKey } from '../../model/app.ts'
 import { AppError } from '../../model/errors.ts'
@@ -262,7 +262,7 @@ export async function deleteApp({ db, now }: WriteDeps, actor: Actor, slug: stri
   await db.transaction().execute(async (tx) => {
     await appTouch(tx, app.id, at)
     const { installations } = await installationList(tx, { appId: app.id }, { offset: 0, limit: 1_000_000 })
-    for (const installation of installations) await endInstallation(tx, systemActor, installation, at)
+    for (const installation of installations) await endInstallation(tx, actor, installation, at)
     await hooksDeleteOf(tx, { kind: 'app', id: app.id }, at)
     if (!(await appDelete(tx, app.id))) throw notFound()
     await eventInsert(tx, { at, actor, kind: 'app.deleted', subject: { kind: 'app', id: app.id }, payload: { slug: app.slug } })

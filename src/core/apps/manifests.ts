@@ -3,6 +3,7 @@ import { AppError } from '../../model/errors.ts'
 import { hashSecret, randomHex } from '../../model/secret-text.ts'
 import { accountById } from '../../store/accounts.ts'
 import { appManifestInsert, appManifestTake } from '../../store/apps.ts'
+import { eventInsert } from '../../store/events.ts'
 import { requireSiteAdmin } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 import { checkApp, makeApp, ownerByLogin, type CheckedApp, type AppRequest, type NewApp } from './apps.ts'
@@ -27,7 +28,12 @@ export async function createManifest(
   const at = now()
   const expiresAt = at + times.appManifest
   const row = { codeHash: hashSecret(code), ownerId: owner.id, manifest: JSON.stringify(app), createdAt: at, expiresAt }
-  await appManifestInsert(db, row)
+  // Whoever converts it has no name: this says who let them.
+  await db.transaction().execute(async (tx) => {
+    await appManifestInsert(tx, row)
+    const subject = { kind: owner.kind, id: owner.id }
+    await eventInsert(tx, { at, actor, kind: 'app.manifest_created', subject, payload: { slug: app.slug, permissions: app.permissions } })
+  })
   return { code, expiresAt }
 }
 

@@ -147,7 +147,7 @@ export async function createHook(
     await hookOwnerLock(tx, owner)
     requireRoom(owner, await hooksOf(tx, owner), settings)
     const made = await hookInsert(tx, owner, settings, secret ? encrypt(deps.keys.hookSecret, secret) : null, at)
-    await eventInsert(tx, { at, actor, kind: 'hook.created', ...about(made, owner), payload: { events: made.events } })
+    await eventInsert(tx, { at, actor, kind: 'hook.created', ...about(made, owner), payload: { ...placeOf(made), events: made.events } })
     return made
   })
   await pingHook(deps, actor, owner, hook)
@@ -196,7 +196,7 @@ export async function updateHook(
       actor,
       kind: 'hook.updated',
       ...about(updated, owner),
-      payload: { events: updated.events, active: updated.active },
+      payload: { ...placeOf(updated), events: updated.events, active: updated.active },
     })
     return updated
   })
@@ -230,7 +230,7 @@ export async function deleteHook(deps: HookDeps, actor: Actor, place: HookPlace,
   const at = deps.now()
   await deps.db.transaction().execute(async (tx) => {
     if (!(await hookDelete(tx, id, at))) throw new AppError('not_found', 'Not Found')
-    await eventInsert(tx, { at, actor, kind: 'hook.deleted', ...about(hook, owner) })
+    await eventInsert(tx, { at, actor, kind: 'hook.deleted', ...about(hook, owner), payload: placeOf(hook) })
   })
 }
 
@@ -285,6 +285,10 @@ async function sendNow(deps: HookDeps, actor: Actor, owner: HookOwner, hook: Hoo
 
 function about(hook: Hook, owner: HookOwner) {
   return { subject: { kind: 'hook', id: hook.id }, ...(owner.repository && { repositoryId: owner.repository.id }) }
+}
+
+function placeOf({ owner }: Hook) {
+  return { ownerKind: owner.kind, ownerId: owner.id }
 }
 
 function invalid(detail: Record<string, string>): AppError {

@@ -310,7 +310,7 @@ export async function deleteRepository(deps: RepositoryDeps & Pick<Deps, 'archiv
       throw new AppError('conflict', 'Jobs of this repository are running: cancel them or wait for their end.')
     }
     await hooksDeleteOf(tx, { kind: 'repository', id }, at)
-    const payload = { fullName: `${owner.login}/${name}` }
+    const payload = { fullName: `${owner.login}/${name}`, organizationId: owner.id }
     await eventInsert(tx, { at, actor, kind: 'repository.deleted', subject: { kind: 'repository', id }, repositoryId: id, payload })
   })
   await deps.git.remove(id)

@@ -344,6 +344,8 @@ test('the code of a manifest makes one App, once, within the hour', async () => 
   })
   expect(answer.status).toBe(200)
 
+  const [permitted] = await server.deps.db.selectFrom('event').selectAll().where('kind', '=', 'app.manifest_created').execute()
+  expect(permitted).toMatchObject({ actorKind: 'user', subjectKind: 'user' })
   const late = await codeOf('Late')
   at += HOUR_MS
   expect([(await convert(late)).status, (await convert('0'.repeat(40))).status]).toEqual([404, 404])
