@@ -4,7 +4,15 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Kysely, type CompiledQuery } from 'kysely'
 import { expect, test } from 'vitest'
-import { appByClientId, appKeys, installationAt, installationById, installationHasRepository, installationList } from './apps.ts'
+import {
+  appByClientId,
+  appKeys,
+  installationAt,
+  installationById,
+  installationHasRepository,
+  installationsReaching,
+  installationList,
+} from './apps.ts'
 import { eventsForHooks, eventsSettleHooks } from './events.ts'
 import {
   deliveriesDrop,
@@ -44,6 +52,7 @@ test('no statement of a sign-in, a poll, a claim or a lease reads a whole table'
     await installationAt(tx, 1, 1)
     await installationList(tx, { accountId: 1 }, { offset: 0, limit: 1 })
     await installationHasRepository(tx, 1, 1)
+    await installationsReaching(tx, 1, 1)
   })
 
   expect(count).toBeGreaterThan(8)

@@ -83,6 +83,7 @@ export interface Schema {
     botId: number
     clientId: string
     clientSecretHash: string
+    /** Not used, as the two below: the webhook of an App is a row of `hook`. */
     hookUrl: string | null
     hookActive: number
     hookSecret: string | null

@@ -9,7 +9,7 @@ import { eventInsert } from '../../store/events.ts'
 import { deliveriesDrop, deliveriesInsert } from '../../store/hook-deliveries.ts'
 import { hookDelete, hookDue, hookInsert, hookOf, hookOwnerLock, hooksOf, hookUpdate } from '../../store/hooks.ts'
 import { lastPushOf } from '../../store/pushes.ts'
-import { authorizeEnterprise, authorizeOrganization, authorizeRepository, requireSiteAdmin } from '../access/authorize.ts'
+import { authorizeEnterprise, authorizeOrganization, authorizeRepository, requireApp, requireSiteAdmin } from '../access/authorize.ts'
 import type { OrganizationRef, RepositoryRef } from '../access/authorize.ts'
 import { encrypt } from '../access/keys.ts'
 import type { Deps } from '../deps.ts'
@@ -24,6 +24,8 @@ export type HookPlace =
   | { kind: 'organization'; organization: OrganizationRef }
   | { kind: 'enterprise'; slug: string }
   | { kind: 'global' }
+  /** The App that signed. */
+  | { kind: 'app' }
 
 /** Whose they are. */
 export interface HookOwner extends HookOwnerRef {
@@ -68,6 +70,8 @@ export async function authorizeHooks(
       const enterprise = await authorizeEnterprise(deps, actor, place.slug, needs.enterpriseHooks)
       return { kind: 'enterprise', id: enterprise.id, enterprise }
     }
+    case 'app':
+      return { kind: 'app', id: requireApp(actor).appId }
     case 'global':
       requireSiteAdmin(actor, needs.globalHooks)
       return { kind: 'global', id: 0 }
@@ -100,6 +104,14 @@ export async function getHook(
   const hook = await hookOf(deps.db, owner, id)
   if (!hook) throw new AppError('not_found', 'Not Found')
   return { owner, hook }
+}
+
+/** The one webhook of the App that signed. @throws AppError not_found where it has none */
+export async function getAppHook(deps: Pick<Deps, 'db' | 'log'>, actor: Actor): Promise<Hook> {
+  const owner = await authorizeHooks(deps, actor, { kind: 'app' }, 'read')
+  const [hook] = await hooksOf(deps.db, owner)
+  if (!hook) throw new AppError('not_found', 'Not Found')
+  return hook
 }
 
 export interface HookConfig {

@@ -186,9 +186,14 @@ export async function listRepositoriesOfMember(
   if (!user) throw new AppError('not_found', 'Not Found')
   const reader = await readerOf(deps, actor, user)
   const affiliations: Affiliation[] = [...(selection.evenOwn ? ['owner' as const] : []), 'collaborator']
-  if (reader === 'all')
+  // What was given the things of one account is told of no others.
+  if (reader === 'all' && !grantOf(actor))
     return repositoryListOfUser(deps.db, user.id, { ...selection, affiliations: [...affiliations, 'organization_member'] })
-  return repositoryListOfUser(deps.db, user.id, { ...selection, affiliations, visibilities: reader === null ? ['public'] : OPEN })
+  return repositoryListOfUser(deps.db, user.id, {
+    ...selection,
+    affiliations,
+    visibilities: reader === null || grantOf(actor) ? ['public'] : OPEN,
+  })
 }
 
 const OPEN: Visibility[] = ['public', 'internal']
