@@ -173,7 +173,7 @@ function valueOf(schema: Schema, pick: Pick): unknown {
   if (schema.type === 'boolean') return pick([true, false])
   if (schema.type === 'null') return null
   if (schema.type === 'object') return { a: 'read' }
-  return pick(['x', 'acme', 'main', 'read', 'write', 'http://192.0.2.1/', `x-${Math.floor(Number(pick([1, 2, 3, 4, 5])) * 1000)}`])
+  return pick(['x', 'acme', 'main', 'read', 'write', 'http://192.0.2.1/', `x-${pick([1000, 2000, 3000, 4000, 5000])}`])
 }
 
 /** A copy with one value replaced, at any depth; an empty place is as it is. */
