@@ -193,7 +193,9 @@ export async function seedQueue(
         rarestLabel: labels.at(-1) ?? '',
         headQueuedAt: now + begin + offset,
         headTurn: begin + offset + 1,
+        headWide: begin + offset + 1,
         lastTurn: begin + offset + 1,
+        lastWide: begin + offset + 1,
       }))
       lines.push(...(await tx.insertInto('line').values(rows).returning('id').execute()).map(({ id }) => id))
     }
@@ -216,6 +218,7 @@ export async function seedQueue(
           groupName: null,
           queuedAt: now + index,
           turn: index + 1,
+          wideTurn: index + 1,
           assignmentId: null,
           runnerId: null,
           runnerName: null,

@@ -6,7 +6,7 @@ import { advanceStalledRuns, expireRuns, pruneSpares, removeAbandonedRunners, ti
 import { sweepOrphans } from '../core/sweep-orphans.ts'
 import { sweepArchives } from '../core/repos/archive-cache.ts'
 import { endLongWaits, fallBack } from '../core/queue/fall-back.ts'
-import { reviewQueue } from '../core/queue/queue-rules.ts'
+import { reviewQueue, wakeLimited } from '../core/queue/queue-rules.ts'
 import { reconcilePushes } from '../core/repos/reconcile-pushes.ts'
 import type { Task } from './driver.ts'
 
@@ -45,7 +45,7 @@ export function backgroundTasks(deps: Deps): Task[] {
 
 /** What queue rules do with time, and to jobs that were queued before them. */
 async function tendQueue(deps: Deps): Promise<string> {
-  return `fell back: ${await fallBack(deps)}; waited too long: ${await endLongWaits(deps)}; rules: ${await reviewQueue(deps)}`
+  return `fell back: ${await fallBack(deps)}; waited too long: ${await endLongWaits(deps)}; rules: ${await reviewQueue(deps)}; woken: ${await wakeLimited(deps)}`
 }
 
 /** A process that stood still wakes here as well as at its pulse: the outage is found first. */

@@ -39,8 +39,8 @@ export function placeOf(event: {
   return (
     named(scope?.kind, scope?.id) ??
     named(payload['scopeKind'], payload['scopeId']) ??
-    named(payload['ownerKind'], payload['ownerId']) ??
     named('organization', payload['organizationId']) ??
+    named(payload['ownerKind'], payload['ownerId']) ??
     named('organization', payload['accountId']) ??
     named(subject.kind, subject.id)
   )

@@ -37,6 +37,10 @@ export interface Job {
   completedAt: number | null
   /** Its place among those that wait for the same label with the same rank; grows along its line. */
   turn: number
+  /** The same whatever the rank, for runners of the enterprise, where priorities do not count. */
+  wideTurn: number
+  /** What the workflow asked for, when it has fallen back to other labels. */
+  askedLabels: string[] | null
   /** The queue rule that limits how many of its jobs run at once. */
   limitId: number | null
   /** It fails when it still waits then, by the rule of that name. */

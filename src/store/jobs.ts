@@ -3,6 +3,7 @@ import { commitsAllowed, mayServe, type Assignment, type Job, type Line, type Se
 import type { FallbackStep } from '../model/queue-rule.ts'
 import { literals } from './literals.ts'
 import { isPostgres, type Db } from './open.ts'
+import type { Lanes } from '../model/lanes.ts'
 import { labelCounts } from './runners.ts'
 import { columns, guardedUpdate, prepared, preparedChange } from './prepared.ts'
 import type { Schema } from './schema.ts'
@@ -14,6 +15,7 @@ export function decodeJob(row: Selectable<Schema['job']>): Job {
     labels: JSON.parse(row.labels) as string[],
     continueOnError: row.continueOnError === 1,
     outputs: row.outputs === null ? null : (JSON.parse(row.outputs) as Record<string, string>),
+    askedLabels: row.askedLabels === null ? null : (JSON.parse(row.askedLabels) as string[]),
     fallback: row.fallback === null ? [] : (JSON.parse(row.fallback) as Job['fallback']),
   }
 }
@@ -132,12 +134,14 @@ export async function jobEnqueue(
     fallback: FallbackStep[]
   },
 ): Promise<{ job: Job; line: Line } | undefined> {
-  const { line, turn } = await lineEnsure(db, place, place.queuedAt)
+  const { line, turn, wideTurn } = await lineEnsure(db, place, place.queuedAt)
   const updated = await jobUpdate(db, job.id, [job.from], {
     status: 'queued',
     name: place.name,
     lineId: line.id,
     turn,
+    wideTurn,
+    askedLabels: null,
     labels: JSON.stringify(place.runnerLabels),
     groupName: place.groupName,
     queuedAt: place.queuedAt,
@@ -158,8 +162,8 @@ function fallbackColumns(fallback: FallbackStep[], queuedAt: number): { fallback
 }
 
 /**
- * Moves a job that stands in line to another place: other labels, another rank or limit, or a turn of one's own choice. Undefined when it
- * left its line meanwhile.
+ * Moves a job that stands in line to another place: other labels, another rank or limit, or a turn of one's own choice. Its turn stays where
+ * label and rank do. Undefined when it left its line meanwhile. Lines that are there are locked in the order of their ids.
  */
 export async function jobMove(
   db: Db,
@@ -167,7 +171,9 @@ export async function jobMove(
   place: Omit<Line, 'id'>,
   change: {
     turn?: number
+    wideTurn?: number
     runnerLabels?: string[]
+    askedLabels?: string[]
     waitUntil?: number | null
     waitRule?: string | null
     fallback?: FallbackStep[]
@@ -175,22 +181,35 @@ export async function jobMove(
   },
 ): Promise<{ job: Job; line: Line } | undefined> {
   if (known.lineId === null || known.queuedAt === null) return undefined
-  const ensured = await lineEnsure(db, place, known.queuedAt)
-  const turn = change.turn ?? (ensured.line.id === known.lineId ? known.turn : ensured.turn)
-  for (const id of [known.lineId, ensured.line.id].toSorted((a, b) => a - b)) await lineLock(db, id)
+  const target = await db.selectFrom('line').select(['id', 'rarestLabel', 'rank']).where('key', '=', lineKey(place)).executeTakeFirst()
+  for (const id of [...new Set([known.lineId, target?.id ?? known.lineId])].toSorted((a, b) => a - b)) await lineLock(db, id)
+  const from = await db.selectFrom('line').select(['rarestLabel', 'rank']).where('id', '=', known.lineId).executeTakeFirst()
+  const isSame = target?.id === known.lineId
+  const ensured = isSame ? undefined : await lineEnsure(db, place, known.queuedAt, known)
+  const lineId = ensured?.line.id ?? known.lineId
+  const staysInLane = ensured === undefined || (ensured.rarestLabel === from?.rarestLabel && place.rank === from.rank)
   const job = await jobUpdate(db, known.id, ['queued'], {
-    lineId: ensured.line.id,
-    turn,
+    lineId,
+    turn: change.turn ?? (staysInLane ? known.turn : ensured.turn),
+    wideTurn: change.wideTurn ?? (ensured === undefined || ensured.rarestLabel === from?.rarestLabel ? known.wideTurn : ensured.wideTurn),
     limitId: place.limitId,
     ...(change.runnerLabels && { labels: JSON.stringify(change.runnerLabels) }),
+    ...(change.askedLabels && { askedLabels: JSON.stringify(change.askedLabels) }),
     ...(change.waitUntil !== undefined && { waitUntil: change.waitUntil }),
     ...(change.waitRule !== undefined && { waitRule: change.waitRule }),
     ...(change.fallback && fallbackColumns(change.fallback, known.queuedAt)),
     ...(change.steeredBy !== undefined && { steeredBy: change.steeredBy }),
   })
-  if (known.lineId !== ensured.line.id) await lineSettle(db, known.lineId)
-  await lineSettle(db, ensured.line.id)
-  return job && { job, line: ensured.line }
+  if (job && !isSame) {
+    await db
+      .updateTable('line')
+      .set({ lastTurn: larger(db, sql.ref('lastTurn'), sql`${job.turn}`), lastWide: larger(db, sql.ref('lastWide'), sql`${job.wideTurn}`) })
+      .where('id', '=', lineId)
+      .execute()
+  }
+  if (lineId !== known.lineId) await lineSettle(db, known.lineId)
+  await lineSettle(db, lineId)
+  return job && { job, line: ensured?.line ?? { ...place, id: lineId } }
 }
 
 /** Puts a job that was given out back at its old place in line. */
@@ -212,13 +231,28 @@ export async function jobRequeue(db: Db, jobId: number): Promise<{ job: Job; lin
   return updated && { job: updated, line }
 }
 
-/** The line of a place, made where there is none, and the turn of the next job in it. */
-async function lineEnsure(db: Db, place: Omit<Line, 'id'>, queuedAt: number): Promise<{ line: Line; turn: number }> {
+function lineKey({ repositoryId, groupName, labels, workflow, rank, limitId }: Omit<Line, 'id'>): string {
+  return JSON.stringify([repositoryId, groupName, labels, workflow, ...(rank === 0 && limitId === null ? [] : [rank, limitId])])
+}
+
+/**
+ * The line of a place, made where there is none, and the turns of the next job in it. A job that moves there and may keep its turns is
+ * `moving`: the line is only made sure of.
+ */
+async function lineEnsure(
+  db: Db,
+  place: Omit<Line, 'id'>,
+  queuedAt: number,
+  moving?: Pick<Job, 'turn' | 'wideTurn'>,
+): Promise<{ line: Line; turn: number; wideTurn: number; rarestLabel: string }> {
   const { repositoryId, ownerId, ownerKind, isPublic, groupName, labels, workflow, rank, limitId } = place
   const line = { repositoryId, ownerId, ownerKind, isPublic, groupName, labels, workflow, rank, limitId }
-  const key = JSON.stringify([repositoryId, groupName, labels, workflow, ...(rank === 0 && limitId === null ? [] : [rank, limitId])])
-  const [touched] = await lineJoin(db, { key, isPublic: isPublic ? 1 : 0 })
-  if (touched) return { line: { ...line, id: touched.id }, turn: touched.lastTurn }
+  const key = lineKey(place)
+  if (!moving) {
+    const [touched] = await lineJoin(db, { key, isPublic: isPublic ? 1 : 0 })
+    if (touched)
+      return { line: { ...line, id: touched.id }, turn: touched.lastTurn, wideTurn: touched.lastWide, rarestLabel: touched.rarestLabel }
+  }
 
   const counts = await labelCounts(db, labels)
   // A line without labels (a group alone) is filed under the empty one, which every runner looks at.
@@ -226,58 +260,86 @@ async function lineEnsure(db: Db, place: Omit<Line, 'id'>, queuedAt: number): Pr
     (best, label) => (best === '' || (counts.get(label) ?? 0) < (counts.get(best) ?? 0) ? label : best),
     '',
   )
-  const turn = await nextTurn(db, { rarestLabel, rank, repositoryId })
-  const filed = { isPublic: isPublic ? 1 : 0, rarestLabel, headQueuedAt: queuedAt, headTurn: turn, lastTurn: turn }
+  const { turn, wideTurn } = await nextTurns(db, { rarestLabel, rank, repositoryId })
+  const filed = { isPublic: isPublic ? 1 : 0, rarestLabel, headQueuedAt: queuedAt, headTurn: turn, headWide: wideTurn }
+  const last = moving ? { lastTurn: 0, lastWide: 0 } : { lastTurn: turn, lastWide: wideTurn }
   const row = await db
     .insertInto('line')
-    .values({ key, repositoryId, ownerId, ownerKind, groupName, workflow, rank, limitId, labels: JSON.stringify(labels), ...filed })
+    .values({
+      key,
+      repositoryId,
+      ownerId,
+      ownerKind,
+      groupName,
+      workflow,
+      rank,
+      limitId,
+      labels: JSON.stringify(labels),
+      ...filed,
+      ...last,
+    })
     .onConflict((c) =>
       c.column('key').doUpdateSet((eb) => ({
-        ...filed,
-        // One that another transaction filed just now keeps its head.
+        // One that another transaction filed just now keeps its head, and its label.
+        isPublic: filed.isPublic,
+        rarestLabel: sql<string>`case when ${eb.ref('line.headQueuedAt')} is null then ${rarestLabel} else ${eb.ref('line.rarestLabel')} end`,
         headQueuedAt: sql<number>`coalesce(${eb.ref('line.headQueuedAt')}, ${queuedAt})`,
         headTurn: sql<number>`coalesce(${eb.ref('line.headTurn')}, ${turn})`,
-        lastTurn: larger(db, sql.ref('line.lastTurn'), sql`${turn}`),
+        headWide: sql<number>`coalesce(${eb.ref('line.headWide')}, ${wideTurn})`,
+        lastTurn: larger(db, sql.ref('line.lastTurn'), sql`${last.lastTurn}`),
+        lastWide: larger(db, sql.ref('line.lastWide'), sql`${last.lastWide}`),
       })),
     )
-    .returning(['id', 'lastTurn'])
+    .returning(['id', 'rarestLabel'])
     .executeTakeFirstOrThrow()
-  return { line: { ...line, id: row.id }, turn: row.lastTurn }
+  return { line: { ...line, id: row.id }, turn, wideTurn, rarestLabel: row.rarestLabel }
+}
+
+interface Lane {
+  rarestLabel: RawBuilder<unknown>
+  repositoryId: RawBuilder<unknown>
+  /** Undefined: of all ranks. */
+  rank: RawBuilder<unknown> | undefined
 }
 
 /** After the repository's own last turn in the lane, not before the one served last; where that is forgotten, not before the first that waits. */
-function turnAfter(db: Db, of: { rarestLabel: RawBuilder<unknown>; rank: RawBuilder<unknown>; repositoryId: RawBuilder<unknown> }) {
-  const lane = sql`other."rarestLabel" = ${of.rarestLabel} and other."rank" = ${of.rank}`
+function turnAfter(db: Db, { rarestLabel, repositoryId, rank }: Lane) {
+  const lane = rank ? sql`other."rarestLabel" = ${rarestLabel} and other."rank" = ${rank}` : sql`other."rarestLabel" = ${rarestLabel}`
+  const [served, head, last] = (rank ? ['servedTurn', 'headTurn', 'lastTurn'] : ['servedWide', 'headWide', 'lastWide']).map((name) =>
+    sql.raw(`other."${name}"`),
+  )
   return larger(
     db,
-    sql`coalesce((select max(other."servedTurn") from line as other where ${lane}),
-      (select min(other."headTurn") from line as other where ${lane} and other."headQueuedAt" is not null), 0)`,
-    sql`coalesce((select max(other."lastTurn") from line as other where ${lane} and other."repositoryId" = ${of.repositoryId}), 0) + 1`,
+    sql`coalesce((select max(${served}) from line as other where ${lane}),
+      (select min(${head}) from line as other where ${lane} and other."headQueuedAt" is not null), 0)`,
+    sql`coalesce((select max(${last}) from line as other where ${lane} and other."repositoryId" = ${repositoryId}), 0) + 1`,
   )
 }
 
-async function nextTurn(db: Db, of: { rarestLabel: string; rank: number; repositoryId: number }): Promise<number> {
-  const turn = turnAfter(db, { rarestLabel: sql`${of.rarestLabel}`, rank: sql`${of.rank}`, repositoryId: sql`${of.repositoryId}` })
-  const { rows } = await sql<{ turn: number }>`select ${turn} as turn`.execute(db)
-  return rows[0]?.turn ?? 1
+async function nextTurns(
+  db: Db,
+  of: { rarestLabel: string; rank: number; repositoryId: number },
+): Promise<{ turn: number; wideTurn: number }> {
+  const lane = { rarestLabel: sql`${of.rarestLabel}`, repositoryId: sql`${of.repositoryId}` }
+  const { rows } = await sql<{ turn: number; wide: number }>`select ${turnAfter(db, { ...lane, rank: sql`${of.rank}` })} as turn,
+    ${turnAfter(db, { ...lane, rank: undefined })} as wide`.execute(db)
+  return { turn: rows[0]?.turn ?? 1, wideTurn: rows[0]?.wide ?? 1 }
 }
 
 /** A line that is there and has a head: the new job comes last, so the head stays. */
-const lineJoin = prepared((db, { key, isPublic }: { key: string; isPublic: number }) =>
-  db
+const lineJoin = prepared((db, { key, isPublic }: { key: string; isPublic: number }) => {
+  const lane = { rarestLabel: sql.ref('line.rarestLabel'), repositoryId: sql.ref('line.repositoryId') }
+  return db
     .updateTable('line')
     .set({
-      lastTurn: turnAfter(db, {
-        rarestLabel: sql.ref('line.rarestLabel'),
-        rank: sql.ref('line.rank'),
-        repositoryId: sql.ref('line.repositoryId'),
-      }),
+      lastTurn: turnAfter(db, { ...lane, rank: sql.ref('line.rank') }),
+      lastWide: turnAfter(db, { ...lane, rank: undefined }),
       isPublic,
     })
     .where('key', '=', key)
     .where('headQueuedAt', 'is not', null)
-    .returning(['id', 'lastTurn']),
-)
+    .returning(['id', 'lastTurn', 'lastWide', 'rarestLabel'])
+})
 
 function larger(db: Db, a: RawBuilder<unknown>, b: RawBuilder<unknown>): RawBuilder<number> {
   return isPostgres(db) ? sql<number>`greatest(${a}, ${b})` : sql<number>`max(${a}, ${b})`
@@ -330,6 +392,7 @@ export async function jobClaim(
   db: Db,
   server: Server,
   holds: () => Promise<'stale' | ((line: Line) => Promise<boolean>)> = async () => async () => false,
+  lanes: Pick<Lanes, 'served' | 'serve'> = { served: () => 0, serve: () => {} },
 ): Promise<{ job: Job; isMore: boolean } | 'stale' | undefined> {
   const labels = JSON.stringify([...server.labels, ''])
   const targets = targetsOf(server)
@@ -338,7 +401,8 @@ export async function jobClaim(
   let isHeld: ((line: Line) => Promise<boolean>) | undefined
   for (const heads of HEADS_PER_LABEL) {
     const lines = await lineHeads(db, targets, labels, heads)
-    for (const line of inTurn(lines, server.scope.kind).map(decodeLine)) {
+    for (const row of inTurn(lines, server, (label) => lanes.served(server, label))) {
+      const line = decodeLine(row)
       if (tried.has(line.id)) continue
       tried.add(line.id)
       if (!mayServe(server, line)) continue
@@ -349,7 +413,10 @@ export async function jobClaim(
       }
       if (await isHeld(line)) continue
       const taken = await lineTakeHead(db, line.id, commitsAllowed(server, line))
-      if (taken) return taken
+      if (taken) {
+        lanes.serve(server, row.rarestLabel)
+        return taken
+      }
     }
     if (lines.length === before || lines.length < heads) return undefined
     before = lines.length
@@ -383,7 +450,7 @@ async function lineHeads(db: Db, { column, ids }: Targets, labels: string, heads
         ? sql`and ${sql.ref(column)} = target.value`
         : sql`and ${sql.ref(column)} = ${ids[0] ?? 0}`
   // Priorities are an organization's own: the enterprise's runners go by turns alone.
-  const order = column === undefined ? sql`"headTurn", "headQueuedAt", id` : sql`"rank", "headTurn", "headQueuedAt", id`
+  const order = column === undefined ? sql`"headWide", "headQueuedAt", id` : sql`"rank", "headTurn", "headQueuedAt", id`
   const list = JSON.stringify(ids)
   const query = isPostgres(db)
     ? sql<LineRow>`select l.* from json_array_elements_text(${labels}::json) as label(value)
@@ -400,13 +467,16 @@ async function lineHeads(db: Db, { column, ids }: Targets, labels: string, heads
 
 /**
  * Lines in the order in which a runner tries them. Under one label by rank and turn; turns of different labels tell nothing of each other,
- * so of the first lines of each label the one whose head waits longest goes next.
+ * so the labels take turns themselves: of their first lines the one goes next whose label was served longest ago here (`served`).
  */
-function inTurn(rows: LineRow[], scope: Server['scope']['kind']): LineRow[] {
-  const rankOf = ({ rank }: LineRow) => (scope === 'enterprise' ? 0 : rank)
+function inTurn(rows: LineRow[], { scope }: Server, served: (label: string) => number): LineRow[] {
+  const isWide = scope.kind === 'enterprise'
+  const rankOf = ({ rank }: LineRow) => (isWide ? 0 : rank)
+  const turnOf = ({ headTurn, headWide }: LineRow) => (isWide ? headWide : headTurn) ?? 0
   const within = (a: LineRow, b: LineRow) =>
-    rankOf(a) - rankOf(b) || (a.headTurn ?? 0) - (b.headTurn ?? 0) || (a.headQueuedAt ?? 0) - (b.headQueuedAt ?? 0) || a.id - b.id
-  const between = (a: LineRow, b: LineRow) => rankOf(a) - rankOf(b) || (a.headQueuedAt ?? 0) - (b.headQueuedAt ?? 0) || a.id - b.id
+    rankOf(a) - rankOf(b) || turnOf(a) - turnOf(b) || (a.headQueuedAt ?? 0) - (b.headQueuedAt ?? 0) || a.id - b.id
+  const between = (a: LineRow, b: LineRow) =>
+    rankOf(a) - rankOf(b) || served(a.rarestLabel) - served(b.rarestLabel) || (a.headQueuedAt ?? 0) - (b.headQueuedAt ?? 0) || a.id - b.id
   const lanes = [...Map.groupBy(rows, ({ rarestLabel }) => rarestLabel).values()].map((lane) => lane.sort(within))
   if (lanes.length < 2) return lanes[0] ?? []
   const ordered: LineRow[] = []
@@ -421,7 +491,7 @@ function inTurn(rows: LineRow[], scope: Server['scope']['kind']): LineRow[] {
 async function lineTakeHead(db: Db, lineId: number, commits: string[] | undefined): Promise<{ job: Job; isMore: boolean } | undefined> {
   await lineLock(db, lineId)
   const [row] = await (commits ? headTakeOf(db, lineId, commits) : headTake(db, { lineId }))
-  const isMore = await lineSettle(db, lineId, row?.turn)
+  const isMore = await lineSettle(db, lineId, row)
   return row && { job: decodeJob(row), isMore }
 }
 
@@ -465,18 +535,24 @@ const headTake = prepared((db, { lineId }: { lineId: number }) =>
     .returningAll(),
 )
 
-/** Writes the line's head anew after a job left it; whether there is one. `served` is the turn that a runner was given. */
-export async function lineSettle(db: Db, lineId: number, served = 0): Promise<boolean> {
-  const [row] = await headSettle(db, { lineId, served })
+/** Writes the line's head anew after a job left it; whether there is one. `served` are the turns that a runner was given. */
+export async function lineSettle(db: Db, lineId: number, served?: { turn: number; wideTurn: number }): Promise<boolean> {
+  const [row] = await headSettle(db, { lineId, served: served?.turn ?? 0, servedWide: served?.wideTurn ?? 0 })
   return row !== undefined && row.headQueuedAt !== null
 }
 
-const headSettle = prepared((db, { lineId, served }: { lineId: number; served: number }) => {
-  const head = (column: 'turn' | 'queuedAt') =>
+const headSettle = prepared((db, { lineId, served, servedWide }: { lineId: number; served: number; servedWide: number }) => {
+  const head = (column: 'turn' | 'wideTurn' | 'queuedAt') =>
     sql<number>`(select job.${sql.ref(column)} from job where job."lineId" = line.id and job.status = 'queued' order by job.turn, job.id limit 1)`
   return db
     .updateTable('line')
-    .set({ headTurn: head('turn'), headQueuedAt: head('queuedAt'), servedTurn: larger(db, sql`coalesce("servedTurn", 0)`, sql`${served}`) })
+    .set({
+      headTurn: head('turn'),
+      headWide: head('wideTurn'),
+      headQueuedAt: head('queuedAt'),
+      servedTurn: larger(db, sql`coalesce("servedTurn", 0)`, sql`${served}`),
+      servedWide: larger(db, sql`coalesce("servedWide", 0)`, sql`${servedWide}`),
+    })
     .where('id', '=', lineId)
     .returning('headQueuedAt')
 })

@@ -23,6 +23,17 @@ export async function pauseSet(db: Db, pause: Pause): Promise<void> {
     .execute()
 }
 
+/** How many pauses were made at a scope. */
+export async function pauseCount(db: Db, scope: ScopeRef): Promise<number> {
+  const { count } = await db
+    .selectFrom('pause')
+    .select((eb) => eb.fn.countAll<number>().as('count'))
+    .where('scopeKind', '=', scope.kind)
+    .where('scopeId', '=', scope.id)
+    .executeTakeFirstOrThrow()
+  return count
+}
+
 /** Ends a pause; whether there was one. */
 export async function pauseEnd(db: Db, { kind, targetId, labelKey, scopeKind, scopeId }: PauseTarget): Promise<boolean> {
   const result = await db
@@ -50,7 +61,7 @@ export async function pauseList(db: Db, scope: ScopeRef): Promise<Pause[]> {
   return rows.map(decode)
 }
 
-const rows = prepared((db, { runnerId, groupId }: { runnerId: number; groupId: number }) =>
+const rows = prepared((db, { runnerId, groupId, labels }: { runnerId: number; groupId: number; labels: string }) =>
   db
     .selectFrom('pause')
     .selectAll()
@@ -58,14 +69,24 @@ const rows = prepared((db, { runnerId, groupId }: { runnerId: number; groupId: n
       eb.or([
         eb.and([eb('kind', '=', sql.lit('runner')), eb('targetId', '=', runnerId)]),
         eb.and([eb('kind', '=', sql.lit('group')), eb('targetId', '=', groupId)]),
-        eb('kind', '=', sql.lit('label')),
+        eb.and([
+          eb('kind', '=', sql.lit('label')),
+          eb('targetId', '=', sql.lit(0)),
+          eb(
+            'labelKey',
+            'in',
+            isPostgres(db)
+              ? sql<string>`(select value from json_array_elements_text(cast(${labels} as json)) as each(value))`
+              : sql<string>`(select value from json_each(${labels}))`,
+          ),
+        ]),
       ]),
     ),
 )
 
-/** What may hold a runner back: its own pause, its group's, and those of labels anywhere, of which there are few. */
-export async function pausesFor(db: Db, of: { runnerId: number; groupId: number | null }): Promise<Pause[]> {
-  return (await rows(db, { runnerId: of.runnerId, groupId: of.groupId ?? 0 })).map(decode)
+/** What may hold a runner back: its own pause, its group's, and those of its labels, wherever they were made. */
+export async function pausesFor(db: Db, of: { runnerId: number; groupId: number | null; labels: string[] }): Promise<Pause[]> {
+  return (await rows(db, { runnerId: of.runnerId, groupId: of.groupId ?? 0, labels: JSON.stringify(of.labels) })).map(decode)
 }
 
 /** The pauses of these runners and groups, and all of labels. */

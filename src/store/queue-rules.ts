@@ -1,5 +1,6 @@
-import { sql, type Selectable } from 'kysely'
+import type { Selectable } from 'kysely'
 import type { QueueRule, RuleEffect, RuleMatch } from '../model/queue-rule.ts'
+import { literals } from './literals.ts'
 import type { Db } from './open.ts'
 import { prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
@@ -85,8 +86,9 @@ export async function reviewAsk(db: Db, { ownerKind, ownerId }: Owner): Promise<
 
 export type Review = Selectable<Schema['queueReview']>
 
+/** The one that got least far. */
 export async function reviewNext(db: Db): Promise<Review | undefined> {
-  return db.selectFrom('queueReview').selectAll().limit(1).executeTakeFirst()
+  return db.selectFrom('queueReview').selectAll().orderBy('afterJobId').limit(1).executeTakeFirst()
 }
 
 /** Notes how far a review got, or that it is done; a review that was asked for anew meanwhile begins again. */
@@ -110,12 +112,24 @@ export async function reviewMove(db: Db, { ownerKind, ownerId, version }: Review
     .execute()
 }
 
-/** Queued jobs of a repository, or of an organization's repositories, by id. */
+/** One line for each limit that jobs wait for. */
+export async function linesOfLimits(db: Db): Promise<{ limitId: number; lineId: number }[]> {
+  const found = await db
+    .selectFrom('line')
+    .select(['limitId', (eb) => eb.fn.min('id').as('lineId')])
+    .where('headQueuedAt', 'is not', null)
+    .where('limitId', 'is not', null)
+    .groupBy('limitId')
+    .execute()
+  return found.map(({ limitId, lineId }) => ({ limitId: limitId ?? 0, lineId }))
+}
+
+/** Jobs of a repository, or of an organization's repositories, that are in line or with a runner, by id. */
 export async function queuedJobsOf(db: Db, { ownerKind, ownerId }: Owner, afterJobId: number, limit: number): Promise<number[]> {
   const found = await db
     .selectFrom('job')
     .select('job.id')
-    .where('job.status', '=', sql.lit('queued'))
+    .where('job.status', 'in', literals(['queued', 'assigned', 'in_progress']))
     .where('job.id', '>', afterJobId)
     .$if(ownerKind === 'repository', (query) => query.where('job.repositoryId', '=', ownerId))
     .$if(ownerKind === 'organization', (query) =>

@@ -26,6 +26,7 @@ export interface LanePlace {
   rarestLabel: string
   rank: number
   turn: number
+  wideTurn: number
 }
 
 /** The lane of a queued job: the label and rank that it is filed under, and its turn there. */
@@ -33,35 +34,47 @@ export async function lanePlace(db: Db, jobId: number): Promise<LanePlace | unde
   return db
     .selectFrom('job')
     .innerJoin('line', 'line.id', 'job.lineId')
-    .select(['line.rarestLabel', 'line.rank', 'job.turn'])
+    .select(['line.rarestLabel', 'line.rank', 'job.turn', 'job.wideTurn'])
     .where('job.id', '=', jobId)
     .where('job.status', '=', sql.lit('queued'))
     .executeTakeFirst()
 }
 
 /**
- * How many jobs of the same label go before a queued one, `limit` at most: those of a better rank, then those of an earlier turn. Only lines
- * whose head is before it are looked into.
+ * How many jobs of the same label and of a place go before a queued one, `limit` at most: those of a better rank, then those of an earlier
+ * turn; in the whole enterprise by turns alone. Only lines whose head is before it are looked into.
  */
 export async function jobsAhead(
   db: Db,
-  { rarestLabel, rank, turn }: LanePlace,
+  scope: ScopeRef,
+  { rarestLabel, ...place }: LanePlace,
   job: Pick<Job, 'id' | 'queuedAt'>,
   limit: number,
 ): Promise<number> {
   const queuedAt = job.queuedAt ?? 0
-  const filed = sql`line."rarestLabel" = ${rarestLabel} and line."headQueuedAt" is not null`
+  const isWide = scope.kind === 'enterprise'
+  const [rank, turn] = [place.rank, isWide ? place.wideTurn : place.turn]
+  const [ofJob, ofHead] = isWide ? [sql`job."wideTurn"`, sql`line."headWide"`] : [sql`job.turn`, sql`line."headTurn"`]
+  const inPlace =
+    scope.kind === 'organization'
+      ? sql`and line."ownerId" = ${scope.id}`
+      : scope.kind === 'repository'
+        ? sql`and line."repositoryId" = ${scope.id}`
+        : sql``
+  const filed = sql`line."rarestLabel" = ${rarestLabel} and line."headQueuedAt" is not null ${inPlace}`
   const joined = sql`line join job on job."lineId" = line.id and job.status = 'queued'`
-  const better = await sql<{ count: number }>`select count(*) as count from
-    (select 1 from ${joined} where ${filed} and line.rank < ${rank} limit ${limit}) as ahead`.execute(db)
-  const ahead = better.rows[0]?.count ?? 0
+  const countOf = async (query: ReturnType<typeof sql>) => {
+    const { rows } = await sql<{ count: number }>`select count(*) as count from (${query}) as ahead`.execute(db)
+    return rows[0]?.count ?? 0
+  }
+  const ahead = isWide ? 0 : await countOf(sql`select 1 from ${joined} where ${filed} and line.rank < ${rank} limit ${limit}`)
   if (ahead >= limit) return limit
-  const earlier = await sql<{ count: number }>`select count(*) as count from
-    (select 1 from ${joined} and job.turn <= ${turn}
-      where ${filed} and line.rank = ${rank} and line."headTurn" <= ${turn}
-        and (job.turn < ${turn} or job."queuedAt" < ${queuedAt} or (job."queuedAt" = ${queuedAt} and job.id < ${job.id}))
-      limit ${limit - ahead}) as ahead`.execute(db)
-  return ahead + (earlier.rows[0]?.count ?? 0)
+  const sameRank = isWide ? sql`` : sql`and line.rank = ${rank}`
+  const earlier = await countOf(sql`select 1 from ${joined} and ${ofJob} <= ${turn}
+      where ${filed} ${sameRank} and ${ofHead} <= ${turn}
+        and (${ofJob} < ${turn} or job."queuedAt" < ${queuedAt} or (job."queuedAt" = ${queuedAt} and job.id < ${job.id}))
+      limit ${limit - ahead}`)
+  return ahead + earlier
 }
 
 export interface Ended {
@@ -69,18 +82,25 @@ export interface Ended {
   durationMs: number
 }
 
-/** How long the jobs took that ended last, newest first; those that ran at all. */
-export async function recentDurations(db: Db, limit: number): Promise<Ended[]> {
+const ENDED_SEEN = 1000
+
+/** How long the jobs of a place took that ended last, newest first; those that ran at all, among the last thousand anywhere. */
+export async function recentDurations(db: Db, scope: ScopeRef, limit: number): Promise<Ended[]> {
   const rows = await db
     .selectFrom('job')
-    .select(['labels', 'startedAt', 'completedAt'])
+    .innerJoin('repository', 'repository.id', 'job.repositoryId')
+    .select(['labels', 'startedAt', 'completedAt', 'ownerId', 'repositoryId'])
     .where('status', '=', sql.lit('completed'))
     .where('completedAt', 'is not', null)
     .orderBy('completedAt', 'desc')
-    .limit(limit)
+    .limit(ENDED_SEEN)
     .execute()
   return rows
+    .filter(
+      ({ ownerId, repositoryId }) => scope.kind === 'enterprise' || scope.id === (scope.kind === 'organization' ? ownerId : repositoryId),
+    )
     .filter(({ startedAt, completedAt }) => startedAt !== null && completedAt !== null)
+    .slice(0, limit)
     .map(({ labels, startedAt, completedAt }) => ({ labels, durationMs: (completedAt ?? 0) - (startedAt ?? 0) }))
 }
 

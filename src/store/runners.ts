@@ -305,6 +305,7 @@ export async function runnerDelete(db: Db, id: number, now: number, options: { e
   if (result.numUpdatedRows === 0n) return false
   await sessionDelete(db, id)
   await db.deleteFrom('runnerLabel').where('runnerId', '=', id).execute()
+  await db.deleteFrom('pause').where('kind', '=', 'runner').where('targetId', '=', id).execute()
   return true
 }
 

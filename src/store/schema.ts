@@ -248,6 +248,8 @@ export interface Schema {
     startedAt: number | null
     completedAt: number | null
     turn: Generated<number>
+    wideTurn: Generated<number>
+    askedLabels: string | null
     limitId: number | null
     waitUntil: number | null
     waitRule: string | null
@@ -313,6 +315,10 @@ export interface Schema {
     headTurn: number | null
     lastTurn: Generated<number>
     servedTurn: number | null
+    /** The same without ranks, for the enterprise's runners. */
+    headWide: number | null
+    lastWide: Generated<number>
+    servedWide: number | null
     /** The rule that limits how many of the line's jobs run at once. */
     limitId: number | null
   }

@@ -1,4 +1,5 @@
 import { mayServe, type Line, type Server } from '../../model/job.ts'
+import { Lanes } from '../../model/lanes.ts'
 import { lineById, linesFiledUnder } from '../../store/jobs.ts'
 import type { Deps } from '../deps.ts'
 
@@ -24,6 +25,8 @@ export class Dispatcher implements Disposable {
   readonly #deps: Pick<Deps, 'db' | 'signals' | 'times' | 'log'>
   /** Sets keep the order in which polls came. Each waiter stands under each of its labels, and under the empty one. */
   readonly #byLabel = new Map<string, Set<Waiter>>()
+  /** For the claims of this node. */
+  readonly lanes = new Lanes()
   readonly #byRunner = new Map<number, Set<() => void>>()
   readonly #servers = new Map<string, Promise<Server>>()
   readonly #lines = new Map<number, Line>()

@@ -180,7 +180,7 @@ async function claim(deps: WaitDeps, runner: Runner, server: Server, poll: Poll)
   const claimed = await db
     .transaction()
     .execute(async (tx) => {
-      const taken = await jobClaim(tx, server, () => holdsOf(tx, runner, group))
+      const taken = await jobClaim(tx, server, () => holdsOf(tx, runner, group), deps.dispatcher.lanes)
       if (!taken || taken === 'stale') return taken
       const { job, isMore } = taken
       const assignment = await assignmentInsert(tx, {
@@ -226,9 +226,21 @@ async function holdsOf(
   group: GroupPolicy | undefined,
 ): Promise<'stale' | ((line: Line) => Promise<boolean>)> {
   if (group && !(await groupIsCurrent(tx, runner.id, group))) return 'stale'
-  const pauses = await pausesFor(tx, { runnerId: runner.id, groupId: runner.groupId })
+  const pauses = await pausesFor(tx, {
+    runnerId: runner.id,
+    groupId: runner.groupId,
+    labels: runner.labels.map(({ name }) => name.toLowerCase()),
+  })
   if (pauses.some(({ kind }) => kind !== 'label')) return 'stale'
-  return async (line) => pauses.some((pause) => holdsLine(pause, line)) || (line.limitId !== null && (await isFull(tx, line.limitId)))
+  // Many lines may be of one limit: it is asked once a claim.
+  const full = new Map<number, boolean>()
+  return async ({ limitId, ...line }) => {
+    if (pauses.some((pause) => holdsLine(pause, line))) return true
+    if (limitId === null) return false
+    const known = full.get(limitId) ?? (await isFull(tx, limitId))
+    full.set(limitId, known)
+    return known
+  }
 }
 
 function serverOf({ db, dispatcher }: WaitDeps, runner: Runner): Promise<Server> {

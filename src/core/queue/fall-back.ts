@@ -22,7 +22,7 @@ export async function fallBack(deps: Pick<Deps, 'db' | 'now' | 'signals'>): Prom
       if (job?.status !== 'queued' || job.lineId === null || !step || (job.fallbackAt ?? 0) > now()) return undefined
       const line = await lineById(tx, job.lineId)
       if (!line) return undefined
-      const change = { runnerLabels: step.labels, fallback: rest }
+      const change = { runnerLabels: step.labels, askedLabels: job.askedLabels ?? job.labels, fallback: rest }
       const result = await jobMove(tx, job, { ...line, labels: labelSet(step.labels) }, change)
       if (result) await jobEvent(tx, result.job, 'job.fell_back', now(), { from: job.labels, to: step.labels }, systemActor)
       return result

@@ -17,7 +17,7 @@ const ENOUGH = 5
 export interface QueuedJob {
   job: Job
   repository: Repository
-  /** From 1; null beyond a thousand. Among the jobs that are filed under the same label. */
+  /** From 1; null beyond a thousand. Among the jobs of the place that are filed under the same label. */
   position: number | null
   priority: number
   reason: string
@@ -33,7 +33,7 @@ export async function listQueue(
 ): Promise<{ scope: RunnerScope; jobs: QueuedJob[]; total: number }> {
   const scope = await authorizeRunnerScope(deps, actor, ref, queueReadNeeds)
   const { jobs, total } = await queuedPage(deps.db, scope, { offset, limit })
-  const durations = await recentDurations(deps.db, DURATIONS)
+  const durations = await recentDurations(deps.db, scope, DURATIONS)
   const states = new Map<string, Awaited<ReturnType<typeof queuedState>>>()
   const listed: QueuedJob[] = []
   for (const job of jobs) {
@@ -44,7 +44,7 @@ export async function listQueue(
     const key = `${job.lineId}`
     const state = states.get(key) ?? (await queuedState(deps, repository, job))
     states.set(key, state)
-    const ahead = await jobsAhead(deps.db, place, job, POSITION_LIMIT)
+    const ahead = await jobsAhead(deps.db, scope, place, job, POSITION_LIMIT)
     const position = ahead >= POSITION_LIMIT ? null : ahead + 1
     listed.push({
       job,

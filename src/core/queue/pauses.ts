@@ -1,7 +1,7 @@
 import type { Actor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import { eventInsert } from '../../store/events.ts'
-import { pauseEnd, pauseList, pauseSet, type Pause, type PauseTarget } from '../../store/pauses.ts'
+import { pauseCount, pauseEnd, pauseList, pauseSet, type Pause, type PauseTarget } from '../../store/pauses.ts'
 import { linesAsking } from '../../store/queue.ts'
 import { runnerGroupById, runnerGroupByNumber } from '../../store/runner-groups.ts'
 import { runnerById, runnersOfGroup } from '../../store/runners.ts'
@@ -24,6 +24,7 @@ export interface PauseView {
   running: number | null
 }
 
+const PAUSES_LIMIT = 200
 const RUNNERS_COUNTED = 1000
 const LINES_WOKEN = 100
 
@@ -59,6 +60,9 @@ export async function pause(
 ): Promise<PauseView> {
   const scope = await authorizeRunnerScope(deps, actor, input.scope, queueSteerNeeds)
   const target = await targetIn(deps, scope, input.target)
+  if ((await pauseCount(deps.db, { kind: scope.kind, id: scope.id })) >= PAUSES_LIMIT) {
+    throw new AppError('invalid', `There can be ${PAUSES_LIMIT} pauses at most`)
+  }
   const at = deps.now()
   const made: Pause = {
     ...target,

@@ -1,9 +1,11 @@
 import type { Actor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
-import { checkRule, type QueueRule, type RuleEffect, type RuleMatch } from '../../model/queue-rule.ts'
-import { jobById, jobMove, lineById } from '../../store/jobs.ts'
+import { checkRule, type FallbackStep, type QueueRule, type RuleEffect, type RuleMatch } from '../../model/queue-rule.ts'
+import type { Job } from '../../model/job.ts'
+import { jobById, jobMove, jobUpdate, lineById } from '../../store/jobs.ts'
 import { eventInsert } from '../../store/events.ts'
 import {
+  linesOfLimits,
   queuedJobsOf,
   reviewAsk,
   reviewMove,
@@ -18,6 +20,7 @@ import { repositoryById } from '../../store/repositories.ts'
 import { runById } from '../../store/runs.ts'
 import { authorizeRunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
+import { isFull } from './holds.ts'
 import { placeJob } from './place-job.ts'
 import { queueReadNeeds, queueSteerNeeds } from './queue-needs.ts'
 
@@ -111,24 +114,41 @@ async function changed(tx: Deps['db'], actor: Actor, rule: QueueRule, what: stri
   await eventInsert(tx, { at, actor, kind: `queue_rule.${what}`, subject: { kind: 'queue_rule', id: rule.id }, payload })
 }
 
+const REVIEW_MS = 400
+
 /**
- * Places the queued jobs anew of whom changed their rules, a batch at a time, and goes on where it stopped. Jobs that somebody moved by
- * hand stay where they are.
+ * Places the jobs anew of those who changed their rules, owners in turns, for a moment at a time, and goes on where it stopped. Jobs that run
+ * count for limits from then on. Jobs that somebody moved by hand stay where they are.
  */
-export async function reviewQueue(deps: Pick<Deps, 'db' | 'now' | 'signals'>): Promise<string> {
-  const review = await reviewNext(deps.db)
-  if (!review) return 'nothing'
-  const ids = await queuedJobsOf(deps.db, review, review.afterJobId, BATCH)
+export async function reviewQueue(deps: Pick<Deps, 'db' | 'now' | 'signals' | 'log'>): Promise<string> {
+  const began = performance.now()
+  let seen = 0
   let moved = 0
-  for (const id of ids) if (await replace(deps, id)) moved++
-  await reviewMove(deps.db, review, ids.length < BATCH ? 'done' : (ids.at(-1) ?? 0))
-  return `${moved} of ${ids.length} jobs placed anew`
+  while (performance.now() - began < REVIEW_MS) {
+    const review = await reviewNext(deps.db)
+    if (!review) break
+    const ids = await queuedJobsOf(deps.db, review, review.afterJobId, BATCH)
+    for (const id of ids) if (await replaceSafely(deps, id)) moved++
+    seen += ids.length
+    await reviewMove(deps.db, review, ids.length < BATCH ? 'done' : (ids.at(-1) ?? 0))
+  }
+  return seen === 0 ? 'nothing' : `${moved} of ${seen} jobs placed anew`
+}
+
+/** One that cannot be placed now, as it is being given out, must not keep the others: the next change of a rule looks again. */
+async function replaceSafely(deps: Pick<Deps, 'db' | 'now' | 'signals' | 'log'>, jobId: number): Promise<boolean> {
+  try {
+    return await replace(deps, jobId)
+  } catch (error) {
+    deps.log.warn({ err: error, jobId }, 'a queued job could not be placed anew')
+    return false
+  }
 }
 
 async function replace(deps: Pick<Deps, 'db' | 'now' | 'signals'>, jobId: number): Promise<boolean> {
   const moved = await deps.db.transaction().execute(async (tx) => {
     const job = await jobById(tx, jobId)
-    if (job?.status !== 'queued' || job.lineId === null || job.queuedAt === null || job.steeredBy !== null) return undefined
+    if (!job || job.status === 'completed' || job.lineId === null || job.queuedAt === null) return undefined
     const [line, run, repository] = [
       await lineById(tx, job.lineId),
       await runById(tx, job.runId),
@@ -136,12 +156,35 @@ async function replace(deps: Pick<Deps, 'db' | 'now' | 'signals'>, jobId: number
     ]
     if (!line || !run || !repository) return undefined
     const workflow = line.workflow.split('@')[0] ?? ''
-    const place = await placeJob(tx, { repository, run, workflow, labels: job.labels }, job.queuedAt)
-    const { rank, limitId, waitUntil, waitRule, fallback } = place
-    // Steps that lie behind it have been taken.
-    const ahead = fallback.filter(({ afterSeconds }) => (job.queuedAt ?? 0) + afterSeconds * 1000 > deps.now())
-    return jobMove(tx, job, { ...line, rank, limitId }, { waitUntil, waitRule, fallback: ahead })
+    // Rules speak of what the workflow asked for, also after a fallback.
+    const place = await placeJob(tx, { repository, run, workflow, labels: job.askedLabels ?? job.labels }, job.queuedAt)
+    if (job.status !== 'queued') {
+      if (job.limitId !== place.limitId) await jobUpdate(tx, job.id, [job.status], { limitId: place.limitId })
+      return undefined
+    }
+    const { limitId, waitUntil, waitRule } = place
+    const rank = job.steeredBy === null ? place.rank : line.rank
+    const fallback = job.steeredBy === null ? stepsLeft(job, place.fallback, deps.now()) : job.fallback
+    const isAsBefore =
+      rank === line.rank &&
+      limitId === line.limitId &&
+      waitUntil === job.waitUntil &&
+      waitRule === job.waitRule &&
+      JSON.stringify(fallback) === JSON.stringify(job.fallback)
+    return isAsBefore ? undefined : jobMove(tx, job, { ...line, rank, limitId }, { waitUntil, waitRule, fallback })
   })
   if (moved) deps.signals.send('line', moved.line.id)
   return moved !== undefined
+}
+
+/** A job that has not fallen back takes every step, at once where its time is over; one that has, those that lie before it. */
+function stepsLeft(job: Job, steps: FallbackStep[], now: number): FallbackStep[] {
+  return job.askedLabels === null ? steps : steps.filter(({ afterSeconds }) => (job.queuedAt ?? 0) + afterSeconds * 1000 > now)
+}
+
+/** Lets somebody look at lines that wait for a limit which has room again: whose job ended may be gone, or busy elsewhere. */
+export async function wakeLimited({ db, signals }: Pick<Deps, 'db' | 'signals'>): Promise<string> {
+  const waiting = await linesOfLimits(db)
+  for (const { limitId, lineId } of waiting) if (!(await isFull(db, limitId))) signals.send('line', lineId)
+  return `${waiting.length} limits`
 }

@@ -5,7 +5,7 @@ import { startServer } from '../../../test/support/start-server.ts'
 import { wireRunner, type WireRunner } from '../../../test/support/wire-runner.ts'
 import type { Repository } from '../../model/account.ts'
 import { endLongWaits, fallBack } from './fall-back.ts'
-import { reviewQueue } from './queue-rules.ts'
+import { reviewQueue, wakeLimited } from './queue-rules.ts'
 
 /* The queue as people see and steer it: each rule, pause and move is proven by jobs that run or do not, and by the reason shown. */
 
@@ -300,4 +300,126 @@ test.each([
 ])('a rule that is none is refused: %j', async (body) => {
   await using t = await startQueue()
   await t.call('POST', '/orgs/acme/queue/rules', body, 422)
+})
+
+/* What a review by a stranger found. */
+
+test('repositories take turns also where their jobs ask for different labels', async () => {
+  await using t = await startQueue()
+  const many = await t.enqueue(t.rocket, 6, oneJob().replace('self-hosted', '[self-hosted, linux]'))
+  const [one] = await t.enqueue(t.other, 1, oneJob().replace('self-hosted', '[self-hosted, x64]'))
+  const runner = await t.runner()
+
+  const given = []
+  for (let i = 0; i < 7; i++) given.push(await t.next(runner))
+
+  expect(given.indexOf(one)).toBeLessThanOrEqual(1)
+  expect(given.filter((id) => many.includes(id ?? 0))).toEqual(many)
+})
+
+test('on runners of the enterprise priorities count nothing, and what the enterprise expedites goes first', async () => {
+  await using t = await startQueue()
+  const globex = await t.server.organization('globex')
+  const site = await t.server.repository('globex', 'site')
+  await t.rule({ priority: 100 }, '/orgs/globex')
+  expect(globex.id).toBeGreaterThan(0)
+  const runner = await t.runner('enterprises/fleetfoot')
+  const mine = await t.enqueue(t.rocket, 8)
+  for (let i = 0; i < 3; i++) await t.next(runner)
+  for (let i = 0; i < 4; i++) await queueRun(t.server, site, oneJob())
+
+  const given = []
+  for (let i = 0; i < 6; i++) given.push(await t.next(runner))
+  expect(given.filter((id) => mine.includes(id ?? 0)).length).toBeGreaterThanOrEqual(2)
+
+  const last = mine.at(-1)
+  await t.call('PATCH', `/enterprises/fleetfoot/queue/jobs/${last}`, { expedite: true })
+  expect(await t.next(runner)).toBe(last)
+})
+
+test('who manages one repository changes the order of its own jobs and overtakes nobody by any call', async () => {
+  await using t = await startQueue()
+  await t.rule({ match: { branch: 'main', repository: 'acme/rocket' }, priority: -50 })
+  const [theirs] = await t.enqueue(t.other)
+  const [a, b] = await t.enqueue(t.rocket, 2)
+  const ada = await t.server.user('ada')
+  await t.server.collaborator(t.rocket, 'ada', 'admin')
+  const patch = async (id: number | undefined, body: object) =>
+    (await ada.call('PATCH', `/api/fleetfoot/repos/acme/rocket/queue/jobs/${id}`, body)).status
+  expect(await patch(a, { before: theirs })).toBe(404)
+  expect(await patch(a, { priority: 0 })).toBe(403)
+  expect(await patch(a, { priority: -60 })).toBe(200)
+  expect(await patch(b, { before: a })).toBe(403)
+  expect(await patch(a, { priority: -50 })).toBe(200)
+  expect(await patch(b, { before: a })).toBe(200)
+  const runner = await t.runner()
+  expect([await t.next(runner), await t.next(runner), await t.next(runner)]).toEqual([theirs, b, a])
+})
+
+test('a rule that changes nothing for a job, or only limits it, does not push it back', async () => {
+  await using t = await startQueue()
+  const mine = await t.enqueue(t.rocket, 3)
+  for (const body of [
+    { match: { branch: 'absent' }, priority: 3 },
+    { match: { repository: 'acme/rocket' }, most_at_once: 50 },
+  ]) {
+    await t.rule(body)
+    await reviewQueue(t.server.deps)
+  }
+  const theirs = await t.enqueue(t.other, 3)
+  const [later] = await t.enqueue(t.rocket)
+  const runner = await t.runner()
+  const given = []
+  for (let i = 0; i < 7; i++) given.push((await t.next(runner)) ?? 0)
+  expect(given.filter((id) => mine.includes(id) || id === later)).toEqual([...mine, later])
+  expect(given.slice(0, 4).filter((id) => mine.includes(id)).length).toBe(2)
+  expect(given.indexOf(later ?? 0)).toBe(6)
+  expect(theirs.length).toBe(3)
+})
+
+test('a fallback rule takes the jobs that wait already, and other rules go by what the workflow asked for', async () => {
+  await using t = await startQueue()
+  const [job] = await t.enqueue(t.rocket, 1, oneJob().replace('self-hosted', '[self-hosted, gpu]'))
+  t.clock.ahead += 3_600_000
+  await t.rule({
+    match: { labels: ['gpu'] },
+    fallback: [{ after_seconds: 600, labels: ['self-hosted'] }],
+    longest_wait_seconds: 90_000,
+    most_at_once: 2,
+  })
+  await reviewQueue(t.server.deps)
+  await fallBack(t.server.deps)
+  const read = async () => (await t.queue()) as unknown as { labels: string[]; fails_at: string | null; falls_back_at: string | null }[]
+  const [before] = await read()
+  expect(before).toMatchObject({ labels: ['self-hosted'], falls_back_at: null, fails_at: expect.any(String) })
+
+  await t.rule({ match: { branch: 'absent' }, priority: 1 })
+  await reviewQueue(t.server.deps)
+  expect(await read()).toEqual([before])
+  t.clock.ahead = 0
+  expect(await t.next(await t.runner())).toBe(job)
+})
+
+test('jobs that run already count for a limit that is made, and whoever waits hears when there is room', async () => {
+  await using t = await startQueue()
+  const one = await t.runner()
+  const two = await t.runner()
+  await t.enqueue(t.rocket, 2)
+  const running = await one.takeJob()
+  await t.rule({ name: 'one', most_at_once: 1 })
+  await reviewQueue(t.server.deps)
+  expect(await two.poll()).toBeUndefined()
+  await one.disconnect()
+  await one.complete(running)
+  const polled = two.poll()
+  await wakeLimited(t.server.deps)
+  expect((await polled) ?? (await two.poll())).toMatchObject({ messageType: 'RunnerJobRequest' })
+})
+
+test('positions and estimates are those of the place that is asked about', async () => {
+  await using t = await startQueue()
+  await t.enqueue(t.other, 3)
+  const [mine] = await t.enqueue(t.rocket)
+  expect(await t.queue('/repos/acme/rocket/queue')).toMatchObject([{ id: mine, position: 1 }])
+  expect((await t.queue()).find(({ id }) => id === mine)?.position).toBeLessThanOrEqual(2)
 })

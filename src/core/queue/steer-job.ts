@@ -1,14 +1,16 @@
-import type { Actor } from '../../model/access.ts'
+import { accountOfActor, type Actor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
-import { labelSet, type Job } from '../../model/job.ts'
+import { labelSet, type Job, type Line } from '../../model/job.ts'
 import { EXPEDITED_RANK } from '../../model/queue-rule.ts'
 import { cleanLabels } from '../../model/runner.ts'
 import { jobById, jobMove, lineById } from '../../store/jobs.ts'
 import { lanePlace } from '../../store/queue.ts'
 import { repositoryById } from '../../store/repositories.ts'
+import { runById } from '../../store/runs.ts'
 import { authorizeRunnerScope, type RunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 import { jobEvent } from '../jobs/job-event.ts'
+import { placeJob } from './place-job.ts'
 import { queueSteerNeeds } from './queue-needs.ts'
 
 /** Where a job is to go: to the front of all, before another one that waits for the same label, to a priority, to other labels. */
@@ -20,7 +22,7 @@ export type Steering =
 
 /**
  * Moves one job that stands in line, and leaves it there whatever the rules say. Who manages only a repository of an organization may let
- * its jobs yield, or change the order among them, and overtake nobody else.
+ * its jobs yield, or let two of them change places, and overtakes nobody else.
  *
  * @throws AppError not_found for a job that is not of the scope; conflict when it does not stand in line; forbidden; invalid
  */
@@ -36,8 +38,9 @@ export async function steerJob(
     const job = await jobById(tx, input.jobId)
     const line = job?.lineId == null ? undefined : await lineById(tx, job.lineId)
     if (job?.status !== 'queued' || !line) throw new AppError('conflict', 'The job does not stand in line')
-    const steeredBy = actor.kind === 'user' ? actor.userId : 0
-    const to = await targetOf(tx, scope, job, steering)
+    const steeredBy = accountOfActor(actor)?.id ?? 0
+    const to = await targetOf(tx, scope, job, line, steering)
+    if (to.swap) await jobMove(tx, to.swap.job, to.swap.line, { turn: job.turn, wideTurn: job.wideTurn, steeredBy })
     const result = await jobMove(tx, job, { ...line, ...to.place }, { ...to.change, steeredBy })
     if (result) await jobEvent(tx, result.job, 'job.steered', deps.now(), { ...steering }, actor)
     return result
@@ -56,27 +59,49 @@ async function jobIn(db: Deps['db'], scope: RunnerScope, jobId: number): Promise
   return job
 }
 
-async function targetOf(
-  tx: Deps['db'],
-  scope: RunnerScope,
-  job: Job,
-  steering: Steering,
-): Promise<{ place: { rank?: number; labels?: string[] }; change: { turn?: number; runnerLabels?: string[]; fallback?: [] } }> {
+interface Target {
+  place: { rank?: number; labels?: string[] }
+  change: { turn?: number; wideTurn?: number; runnerLabels?: string[]; askedLabels?: string[]; fallback?: [] }
+  /** The other job takes this one's turn. */
+  swap?: { job: Job; line: Line }
+}
+
+async function targetOf(tx: Deps['db'], scope: RunnerScope, job: Job, line: Line, steering: Steering): Promise<Target> {
   const mayOvertake = scope.kind !== 'repository' || scope.repository.owner.kind === 'user'
+  const notBefore = () => new AppError('forbidden', 'Only who manages the runners of the organization may let a job overtake others')
   if (steering.kind === 'labels') {
     const labels = cleanLabels(steering.labels.map((name) => ({ name }))).map(({ name }) => name)
     if (labels.length === 0) throw new AppError('invalid', 'A job must ask for one label at least')
-    return { place: { labels: labelSet(labels) }, change: { runnerLabels: labels, fallback: [] } }
+    const change: Target['change'] = { runnerLabels: labels, askedLabels: job.askedLabels ?? job.labels, fallback: [] }
+    return { place: { labels: labelSet(labels) }, change }
   }
   if (steering.kind === 'before') {
-    const [own, other] = [await lanePlace(tx, job.id), await lanePlace(tx, steering.jobId)]
-    const target = await jobIn(tx, scope, steering.jobId)
-    if (!own || !other || target.id === job.id) throw new AppError('invalid', `The job ${steering.jobId} does not stand in line`)
-    if (own.rarestLabel !== other.rarestLabel) throw new AppError('invalid', 'The two jobs do not wait for the same label')
-    return { place: { rank: other.rank }, change: { turn: other.turn - 1 } }
+    const other = await jobIn(tx, scope, steering.jobId)
+    const [own, place] = [await lanePlace(tx, job.id), await lanePlace(tx, other.id)]
+    const otherLine = other.lineId === null ? undefined : await lineById(tx, other.lineId)
+    if (!own || !place || !otherLine || other.id === job.id)
+      throw new AppError('invalid', `The job ${steering.jobId} does not stand in line`)
+    if (own.rarestLabel !== place.rarestLabel) throw new AppError('invalid', 'The two jobs do not wait for the same label')
+    if (mayOvertake) return { place: { rank: place.rank }, change: { turn: other.turn - 1, wideTurn: other.wideTurn - 1 } }
+    // Within one's own repository the order is one's own: the two change places.
+    if (own.rank !== place.rank) throw notBefore()
+    if (own.turn <= place.turn) return { place: {}, change: {} }
+    return { place: {}, change: { turn: other.turn, wideTurn: other.wideTurn }, swap: { job: other, line: otherLine } }
   }
-  const rank = steering.kind === 'expedite' ? EXPEDITED_RANK : 0 - steering.priority
-  if (!mayOvertake && rank < 0)
-    throw new AppError('forbidden', 'Only who manages the runners of the organization may let a job overtake others')
+  if (steering.kind === 'expedite') {
+    if (!mayOvertake) throw notBefore()
+    // Of the enterprise's runners only the enterprise says who goes first: ranks do not count there.
+    return { place: { rank: EXPEDITED_RANK }, change: scope.kind === 'enterprise' ? { wideTurn: 0 } : {} }
+  }
+  const rank = 0 - steering.priority
+  if (!mayOvertake && rank < Math.max(0, await ruledRank(tx, job, line))) throw notBefore()
   return { place: { rank }, change: {} }
+}
+
+/** The rank that the rules give the job. */
+async function ruledRank(tx: Deps['db'], job: Job, line: Line): Promise<number> {
+  const [run, repository] = [await runById(tx, job.runId), await repositoryById(tx, job.repositoryId)]
+  if (!run || !repository) return 0
+  const about = { repository, run, workflow: line.workflow.split('@')[0] ?? '', labels: job.askedLabels ?? job.labels }
+  return (await placeJob(tx, about, job.queuedAt ?? 0)).rank
 }

@@ -14,24 +14,35 @@ export async function up(tools: MigrationTools): Promise<void> {
   await add('line', 'headTurn', 'bigint')
   await add('line', 'lastTurn', 'bigint', 0)
   await add('line', 'servedTurn', 'bigint')
+  await add('line', 'headWide', 'bigint')
+  await add('line', 'lastWide', 'bigint', 0)
+  await add('line', 'servedWide', 'bigint')
   await add('line', 'limitId', 'bigint')
   await add('job', 'turn', 'bigint', 0)
+  await add('job', 'wideTurn', 'bigint', 0)
+  await add('job', 'askedLabels', 'text')
   await add('job', 'limitId', 'bigint')
   await add('job', 'waitUntil', 'bigint')
   await add('job', 'waitRule', 'text')
   await add('job', 'fallbackAt', 'bigint')
   await add('job', 'fallback', 'text')
   await add('job', 'steeredBy', 'bigint')
-  // What was queued before stands in the order in which it came.
-  await sql`update "job" set "turn" = "queuedAt" where "status" = 'queued' and "queuedAt" is not null`.execute(db)
-  await sql`update "line" set "headTurn" = "headQueuedAt", "lastTurn" = coalesce((select max("turn") from "job" where "job"."lineId" = "line"."id"), 0)`.execute(
-    db,
-  )
+  // What was queued before takes turns from now on as if it had just come: each repository's in its order, from one on.
+  await sql`with numbered as (
+      select "id", row_number() over (partition by "repositoryId" order by "queuedAt", "id") as "place" from "job" where "status" = 'queued'
+    )
+    update "job" set "turn" = (select "place" from numbered where numbered."id" = "job"."id"),
+      "wideTurn" = (select "place" from numbered where numbered."id" = "job"."id")
+    where "status" = 'queued'`.execute(db)
+  const ofJobs = (column: string, which: string) =>
+    sql`(select ${sql.raw(which)}(${sql.ref(column)}) from "job" where "job"."lineId" = "line"."id" and "job"."status" = 'queued')`
+  await sql`update "line" set "headTurn" = ${ofJobs('turn', 'min')}, "lastTurn" = coalesce(${ofJobs('turn', 'max')}, 0),
+    "headWide" = ${ofJobs('wideTurn', 'min')}, "lastWide" = coalesce(${ofJobs('wideTurn', 'max')}, 0)`.execute(db)
 
   const filed = '"headQueuedAt" is not null'
   const order = ['headTurn', 'headQueuedAt', 'id']
   await partialIndex(tools, { name: 'line_label', table: 'line', columns: ['rarestLabel', 'rank', ...order], where: filed })
-  await partialIndex(tools, { name: 'line_turn', table: 'line', columns: ['rarestLabel', ...order], where: filed })
+  await partialIndex(tools, { name: 'line_turn', table: 'line', columns: ['rarestLabel', 'headWide', 'headQueuedAt', 'id'], where: filed })
   await partialIndex(tools, { name: 'line_owner', table: 'line', columns: ['rarestLabel', 'ownerId', 'rank', ...order], where: filed })
   await partialIndex(tools, {
     name: 'line_repository',
@@ -41,6 +52,9 @@ export async function up(tools: MigrationTools): Promise<void> {
   })
   await db.schema.createIndex('line_served').on('line').columns(['rarestLabel', 'rank', 'servedTurn']).execute()
   await db.schema.createIndex('line_last').on('line').columns(['rarestLabel', 'rank', 'repositoryId', 'lastTurn']).execute()
+  await db.schema.createIndex('line_servedWide').on('line').columns(['rarestLabel', 'servedWide']).execute()
+  await db.schema.createIndex('line_lastWide').on('line').columns(['rarestLabel', 'repositoryId', 'lastWide']).execute()
+  await partialIndex(tools, { name: 'line_limit', table: 'line', columns: ['limitId'], where: `${filed} and "limitId" is not null` })
   await partialIndex(tools, { name: 'job_line', table: 'job', columns: ['lineId', 'turn', 'id'], where: `status = 'queued'` })
   await partialIndex(tools, {
     name: 'job_wait',
@@ -60,7 +74,12 @@ export async function up(tools: MigrationTools): Promise<void> {
     columns: ['limitId'],
     where: `status in ('assigned', 'in_progress') and "limitId" is not null`,
   })
-  await partialIndex(tools, { name: 'job_repository_queued', table: 'job', columns: ['repositoryId', 'id'], where: `status = 'queued'` })
+  await partialIndex(tools, {
+    name: 'job_repository_open',
+    table: 'job',
+    columns: ['repositoryId', 'id'],
+    where: `status in ('queued', 'assigned', 'in_progress')`,
+  })
   await partialIndex(tools, { name: 'job_ended', table: 'job', columns: ['completedAt'], where: `status = 'completed'` })
 
   await withId(tools, db.schema.createTable('queueRule'))
