@@ -104,6 +104,21 @@ test('api: runners, their labels, groups and tokens, page after page', async () 
   expect(missing).toMatchObject({ code: 1, stderr: 'gh: Not Found (HTTP 404)\n' })
 })
 
+test('repo view and graphql: what gh asks of GraphQL is answered, and what is not served is an error that it shows', async () => {
+  const [viewer, repo] = ['{viewer{login}}', 'query($n: String!) { repository(owner: "acme", name: $n) { defaultBranchRef { name } } }']
+
+  expect(await gh('api', 'graphql', '-f', `query=${viewer}`, '--jq', '.data.viewer.login')).toBe('admin\n')
+  await gh('api', 'graphql', '-f', `query=${repo}`, '-f', 'n=rocket')
+  expect(await json('repo', 'view', `${tls.host}/acme/rocket`, '--json', 'nameWithOwner,isPrivate,viewerPermission')).toEqual({
+    nameWithOwner: 'acme/rocket',
+    isPrivate: true,
+    viewerPermission: 'ADMIN',
+  })
+  const issues = await ghRaw(['issue', 'list', ...at()])
+  expect(issues.code).toBe(1)
+  expect(issues.stderr).toContain("doesn't exist on type")
+})
+
 test('run and workflow: a pushed workflow is listed, watched, viewed with its log, dispatched and cancelled', async () => {
   await tls.push({ '.github/workflows/ci.yml': WORKFLOW, '.github/workflows/hold.yml': HOLD })
   expect((await gh('run', 'list', ...at())).split('\t')).toEqual(expect.arrayContaining(['queued', 'Say hello', 'CI', 'main', 'push', '1']))
@@ -121,6 +136,9 @@ test('run and workflow: a pushed workflow is listed, watched, viewed with its lo
   })
   const log = await gh('run', 'view', '1', '--log', ...at())
   expect(log.split('\n').filter((line) => /^build\tGreet\t\S+Z hello/.test(line))).toHaveLength(1)
+  const run = await gh('run', 'view', '1', ...at())
+  expect(run).toContain('✓ main CI · 1')
+  expect(run).toContain('! careful')
   const job = await gh('run', 'view', '--job', '1', ...at())
   expect(job).toContain('✓ build')
   expect(job).toContain('! careful')
@@ -129,7 +147,8 @@ test('run and workflow: a pushed workflow is listed, watched, viewed with its lo
   expect(await gh('workflow', 'view', 'CI', ...at())).toContain('Total runs 1')
   expect(await gh('workflow', 'view', 'ci.yml', '--yaml', ...at())).toBe(WORKFLOW)
 
-  await gh('workflow', 'run', 'ci.yml', '--ref', 'main', '--raw-field', 'who=mona', ...at())
+  // Without a ref it asks GraphQL for the default branch.
+  await gh('workflow', 'run', 'ci.yml', '--raw-field', 'who=mona', ...at())
   const dispatched = await eventually(async () => {
     const found = await gh('run', 'list', '--workflow', 'ci.yml', '--json', 'databaseId,event,conclusion', ...at())
     expect(JSON.parse(found)).toMatchObject([{ event: 'workflow_dispatch', conclusion: 'success' }, { event: 'push' }])
