@@ -20,7 +20,7 @@ test('an App on probot hears of a queued job and makes a runner for it', async (
   const port = await freePort()
   const secret = 'between us'
   const options = { appId: made.id, privateKey: made.pem, secret, baseUrl: `${server.url}/api/v3`, logLevel: 'fatal' as const }
-  const probot = new Server({ Probot: Probot.defaults(options) as typeof Probot, host: '127.0.0.1', port, webhookPath: '/hook' })
+  const probot = new Server({ Probot: Probot.defaults(options), host: '127.0.0.1', port, webhookPath: '/hook' })
   const seen: string[] = []
   const failures: string[] = []
   await probot.load((app) => {
