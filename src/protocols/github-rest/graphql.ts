@@ -103,15 +103,16 @@ function repositoryNode(url: string, repository: Repository, role: RepositoryRol
 }
 
 function pick(node: Node, selections: Selection[]): Record<string, unknown> {
+  const { __typename: type } = node
   const picked: [string, unknown][] = []
-  if (selections.length === 0) throw new QueryError(`Objects must have selections (${node.__typename} has none)`)
+  if (selections.length === 0) throw new QueryError(`Objects must have selections (${type} has none)`)
   for (const { name, key, selections: deeper } of selections) {
-    if (!Object.hasOwn(node, name)) throw new QueryError(`Field '${name}' doesn't exist on type '${node.__typename}'`)
+    if (!Object.hasOwn(node, name)) throw new QueryError(`Field '${name}' doesn't exist on type '${type}'`)
     const value = node[name]
     const isScalar = value === null || typeof value !== 'object'
     if (isScalar && value !== null && deeper.length > 0) throw new QueryError(`Selections can't be made on scalars (field '${name}')`)
     if (isScalar) picked.push([key, value])
-    else picked.push([key, Array.isArray(value) ? value.map((each) => pick(each, deeper)) : pick(value as Node, deeper)])
+    else picked.push([key, Array.isArray(value) ? value.map((each) => pick(each, deeper)) : pick(value, deeper)])
   }
   return Object.fromEntries(picked)
 }
