@@ -27,6 +27,7 @@ import { gitRoom } from './protocols/git/routes.ts'
 import { adminRoutes } from './protocols/github-rest/admin.ts'
 import { appRoutes } from './protocols/github-rest/apps.ts'
 import { graphqlRoutes } from './protocols/github-rest/graphql.ts'
+import { auditLogRoutes } from './protocols/github-rest/audit-log.ts'
 import { metaRoutes } from './protocols/github-rest/meta.ts'
 import { organizationRoutes } from './protocols/github-rest/organizations.ts'
 import { RateLimits } from './protocols/github-rest/rate-limits.ts'
@@ -129,7 +130,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const dispatcher = stack.use(new Dispatcher(base))
     const hookSender = stack.use(new HookSender(base))
     const jitKeys = stack.use(new KeyPool(options.keyPoolSize))
-    const deps = { ...base, dispatcher, jitKeys, book, rateLimits: new RateLimits(now), shutdown: shutdown.signal }
+    const deps = { ...base, dispatcher, jitKeys, book, rateLimits: new RateLimits(now, config.rateLimit), shutdown: shutdown.signal }
     const feed = new Feed(deps)
 
     const http = createServer({
@@ -209,6 +210,7 @@ function registerRooms(app: App, deps: RestDeps, routes: readonly ServedRoute[])
     appRoutes(scope, deps)
     hookRoutes(scope, deps)
     graphqlRoutes(scope, deps)
+    auditLogRoutes(scope, deps)
     openApiRoutes(scope, deps, routes)
   }, '/api/v3')
   room((scope) => {

@@ -11,6 +11,8 @@ export interface Task {
   everyMs: number
   /** How long it stays a dead node's; short where it has to go on soon and two that run it at once share the work. */
   leaseMs?: number
+  /** Asked first, so that a task that runs often and mostly finds nothing writes nothing. */
+  isDue?(): Promise<boolean>
   run(abort: AbortSignal): Promise<string | void>
 }
 
@@ -53,6 +55,7 @@ export class Driver implements AsyncDisposable {
   async #run(task: Task): Promise<void> {
     const { log } = this.#deps
     try {
+      if (task.isDue && !(await task.isDue())) return
       const until = task.leaseMs ?? Math.max(LEASE_MS, task.everyMs)
       if (!(await taskTake(this.#deps, task.name, this.#holder, until))) return
       const result = await task.run(this.#abort.signal)

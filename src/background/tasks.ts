@@ -1,6 +1,6 @@
 import type { Deps } from '../core/deps.ts'
 import { expireDeliveries } from '../core/hooks/deliveries.ts'
-import { fanOutEvents } from '../core/hooks/fan-out.ts'
+import { fanOutEvents, hasUntoldEvents } from '../core/hooks/fan-out.ts'
 import { beatPulse, endCancelledJobs, endJobLeases, endOverdueJobs, endStaleQueued } from '../core/jobs/reconcile-jobs.ts'
 import { advanceStalledRuns, expireRuns, pruneSpares, removeAbandonedRunners, tidyRepositories } from '../core/maintenance.ts'
 import { sweepOrphans } from '../core/sweep-orphans.ts'
@@ -26,7 +26,13 @@ export function backgroundTasks(deps: Deps): Task[] {
     { name: 'end-stale-queued', everyMs: MINUTE, run: () => endStaleQueued(deps) },
     { name: 'advance-stalled-runs', everyMs: 5 * SECOND, run: () => advanceStalledRuns(deps) },
     { name: 'settle-pushes', everyMs: 5 * SECOND, run: async () => `${await reconcilePushes(deps, PUSH_SETTLES_MS)} pushes` },
-    { name: 'fan-out-events', everyMs: SECOND, leaseMs: 5 * SECOND, run: (abort) => fanOutEvents(deps, abort) },
+    {
+      name: 'fan-out-events',
+      everyMs: SECOND,
+      leaseMs: 5 * SECOND,
+      isDue: () => hasUntoldEvents(deps),
+      run: (abort) => fanOutEvents(deps, abort),
+    },
     { name: 'expire-deliveries', everyMs: 10 * MINUTE, run: (abort) => expireDeliveries(deps, abort) },
     { name: 'remove-abandoned-runners', everyMs: 10 * MINUTE, run: () => removeAbandonedRunners(deps) },
     { name: 'prune-spares', everyMs: 10 * MINUTE, run: () => pruneSpares(deps) },

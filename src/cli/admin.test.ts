@@ -146,6 +146,19 @@ test('an App is made, its key written down, installed, and gone', async () => {
   const found = await server.call(undefined)('GET', '/orgs/acme/installation', undefined, { Authorization: `Bearer ${appJwt(app)}` })
   expect(await found.json()).toMatchObject({ target_id: acme.id, repository_selection: 'selected' })
   expect(await run('admin', 'apps', 'delete-key', 'fleet-bot', String(keys[1]?.id))).toMatchObject({ code: 0 })
+  const suspendedAt = async () =>
+    (
+      (await (
+        await server.call(undefined)('GET', '/orgs/acme/installation', undefined, { Authorization: `Bearer ${appJwt(app)}` })
+      ).json()) as { suspended_at: string | null }
+    ).suspended_at
+  expect(await run('admin', 'apps', 'suspend', 'fleet-bot', 'acme')).toMatchObject({
+    code: 0,
+    stdout: 'App fleet-bot is suspended at acme\n',
+  })
+  expect(await suspendedAt()).not.toBeNull()
+  expect(await run('admin', 'apps', 'unsuspend', 'fleet-bot', 'acme')).toMatchObject({ code: 0 })
+  expect(await suspendedAt()).toBeNull()
   expect(await run('admin', 'apps', 'uninstall', 'fleet-bot', 'acme')).toMatchObject({ code: 0 })
   expect(await run('admin', 'apps', 'delete', 'fleet-bot')).toMatchObject({ code: 0 })
   expect((await run('admin', 'apps', 'list')).stdout).toBe('')

@@ -19,13 +19,15 @@ const USAGE = `usage: fleetfoot admin <command>
   tokens list LOGIN
   tokens delete LOGIN ID
   repositories create OWNER/NAME [--public | --internal]
-  apps create NAME --owner LOGIN [--permissions a=read,b=write] [--events a,b] [--url U] [--key-file FILE]
-  apps update SLUG [--permissions a=read,b=write] [--events a,b] [--url U]
+  apps create NAME --owner LOGIN [--permissions a=read,b=write] [--events a,b] [--url U] [--hook-url U]
+      [--key-file FILE]
+  apps update SLUG [--permissions a=read,b=write] [--events a,b] [--url U] [--hook-url U]
                                                 installing it again gives what it asks for since
   apps list
   apps key SLUG [--key-file FILE]               one more key
   apps keys SLUG | apps delete-key SLUG ID
   apps install SLUG ACCOUNT [--repositories a,b]
+  apps suspend SLUG ACCOUNT | apps unsuspend SLUG ACCOUNT
   apps uninstall SLUG ACCOUNT
   apps manifest FILE --owner LOGIN              a code, for the program that makes the App of the manifest
   apps delete SLUG
@@ -48,6 +50,7 @@ const OPTIONS = {
   repositories: { type: 'string' },
   events: { type: 'string' },
   url: { type: 'string' },
+  'hook-url': { type: 'string' },
   'key-file': { type: 'string' },
   json: { type: 'boolean' },
 } as const
@@ -64,6 +67,7 @@ type Values = Partial<{
   repositories: string
   events: string
   url: string
+  'hook-url': string
   'key-file': string
   json: boolean
 }>
@@ -83,14 +87,16 @@ const VERBS: Record<string, Verb> = {
   'tokens list': { run: listTokens },
   'tokens delete': { run: deleteToken },
   'repositories create': { options: ['public', 'internal'], run: createRepository },
-  'apps create': { options: ['owner', 'permissions', 'events', 'url', 'key-file'], run: createApp },
-  'apps update': { options: ['permissions', 'events', 'url'], run: updateApp },
+  'apps create': { options: ['owner', 'permissions', 'events', 'url', 'hook-url', 'key-file'], run: createApp },
+  'apps update': { options: ['permissions', 'events', 'url', 'hook-url'], run: updateApp },
   'apps list': { run: listApps },
   'apps delete': { run: deleteApp },
   'apps key': { options: ['key-file'], run: createKey },
   'apps keys': { run: listKeys },
   'apps delete-key': { run: deleteKey },
   'apps install': { options: ['repositories'], run: installApp },
+  'apps suspend': { run: (client, given) => setSuspended(client, given, 'PUT') },
+  'apps unsuspend': { run: (client, given) => setSuspended(client, given, 'DELETE') },
   'apps uninstall': { run: uninstallApp },
   'apps manifest': { options: ['owner'], run: createManifest },
   'runner-packages add': { run: addPackages },
@@ -256,19 +262,28 @@ async function createApp(client: ApiClient, given: string[], values: Values): Pr
   const { owner, permissions = '', events = '', url, json } = values
   if (owner === undefined) throw new UsageError('--owner LOGIN is missing: the user or organization that the App belongs to')
   await requireNoFile(values['key-file'])
-  const body = { name, owner, permissions: permissionsOf(permissions), events: wordsOf(events), ...(url !== undefined && { url }) }
+  const addresses = { ...(url !== undefined && { url }), ...(values['hook-url'] !== undefined && { hook_url: values['hook-url'] }) }
+  const body = { name, owner, permissions: permissionsOf(permissions), events: wordsOf(events), ...addresses }
   const made = await client.call<NewAppBody>('POST', APPS, body)
   if (json) printJson(made)
-  else console.error(`App ${made.slug} made: id ${made.id}, client id ${made.client_id}, client secret ${made.client_secret}`)
+  else {
+    const hook = made.webhook_secret === null ? '' : `, webhook secret ${made.webhook_secret}`
+    console.error(`App ${made.slug} made: id ${made.id}, client id ${made.client_id}, client secret ${made.client_secret}${hook}`)
+  }
   await giveKey(made.pem, values)
 }
 
-async function updateApp(client: ApiClient, given: string[], { permissions, events, url, json }: Values): Promise<void> {
+async function updateApp(
+  client: ApiClient,
+  given: string[],
+  { permissions, events, url, 'hook-url': hookUrl, json }: Values,
+): Promise<void> {
   const [slug] = takeArguments(given, 'SLUG')
   const made = await client.call<AppBody>('PATCH', appPath(slug), {
     ...(permissions !== undefined && { permissions: permissionsOf(permissions) }),
     ...(events !== undefined && { events: wordsOf(events) }),
     ...(url !== undefined && { url }),
+    ...(hookUrl !== undefined && { hook_url: hookUrl }),
   })
   say(json, made, `App ${made.slug} asks for ${listOf(made.permissions)}: 'admin apps install' gives it`)
 }
@@ -329,6 +344,12 @@ async function installApp(client: ApiClient, given: string[], { repositories, js
   const body = { account, ...(repositories !== undefined && { repositories: wordsOf(repositories) }) }
   const made = await client.call<InstallationBody>('POST', `${appPath(slug)}/installations`, body)
   say(json, made, `App ${made.app} is installed at ${made.account}, installation ${made.id}: ${listOf(made.permissions)}`)
+}
+
+async function setSuspended(client: ApiClient, given: string[], method: 'PUT' | 'DELETE'): Promise<void> {
+  const [slug, account] = takeArguments(given, 'SLUG', 'ACCOUNT')
+  await client.call(method, `${appPath(slug)}/installations/${encodeURIComponent(account)}/suspended`)
+  console.log(method === 'PUT' ? `App ${slug} is suspended at ${account}` : `App ${slug} goes on at ${account}`)
 }
 
 async function uninstallApp(client: ApiClient, given: string[]): Promise<void> {

@@ -89,7 +89,7 @@ describe('a start that cannot go on is one line on standard error, names the var
       { FLEETFOOT_SECRET_KEY_FILE: '/nowhere' },
       /FLEETFOOT_SECRET_KEY_FILE: cannot read \/nowhere \(ENOENT\)/,
     ],
-    ['rate limits that refuse', { FLEETFOOT_RATE_LIMIT: '5000' }, /FLEETFOOT_RATE_LIMIT: /],
+    ['a rate limit that is none', { FLEETFOOT_RATE_LIMIT: 'much' }, /FLEETFOOT_RATE_LIMIT: /],
     ['a database of another kind', { FLEETFOOT_DATABASE_URL: 'mysql://x' }, /FLEETFOOT_DATABASE_URL: only postgres:/],
     ['PostgreSQL without a key', { FLEETFOOT_DATABASE_URL: 'postgres://127.0.0.1:1/x' }, /FLEETFOOT_SECRET_KEY: required with PostgreSQL/],
     [

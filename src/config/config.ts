@@ -28,6 +28,8 @@ export interface Config {
   trustedProxies: string[]
   contentUrl: string | undefined
   retentionMs: number
+  /** Requests an hour of one user or App; more are refused. Undefined: none is. */
+  rateLimit: number | undefined
   webhooks: { allowed: AllowedTargets; retries: number }
   tls: { certFile: string; keyFile: string } | undefined
   times: Times
@@ -55,15 +57,12 @@ export function loadConfig(env: Environment): Config {
   const blobsDir = parseBlobs(get('FLEETFOOT_BLOBS_URL'), dataDir)
   const reposDir = path.resolve(get('FLEETFOOT_REPOS_DIR') ?? path.join(dataDir, 'repos'))
   const retentionDays = parseWhole('FLEETFOOT_RETENTION_DAYS', get('FLEETFOOT_RETENTION_DAYS') ?? '90', 1, 3650)
-  if (get('FLEETFOOT_RATE_LIMIT')) {
-    throw new ConfigError('FLEETFOOT_RATE_LIMIT: refusing is not offered by this version: unset it')
-  }
-
   makeFolder('FLEETFOOT_DATA_DIR', dataDir)
   makeFolder('FLEETFOOT_BLOBS_URL', blobsDir)
   makeFolder('FLEETFOOT_REPOS_DIR', reposDir)
 
   const contentUrl = get('FLEETFOOT_CONTENT_URL')
+  const rateLimit = get('FLEETFOOT_RATE_LIMIT')
   return {
     listen,
     url,
@@ -76,6 +75,7 @@ export function loadConfig(env: Environment): Config {
     trustedProxies: parseProxies(get('FLEETFOOT_TRUSTED_PROXIES')),
     contentUrl: contentUrl === undefined ? undefined : parseBase('FLEETFOOT_CONTENT_URL', contentUrl),
     retentionMs: retentionDays * DAY_MS,
+    rateLimit: rateLimit === undefined ? undefined : parseWhole('FLEETFOOT_RATE_LIMIT', rateLimit, 60, 10_000_000),
     webhooks: {
       allowed: parseTargets(get('FLEETFOOT_WEBHOOK_ALLOW')),
       retries: parseWhole('FLEETFOOT_WEBHOOK_RETRIES', get('FLEETFOOT_WEBHOOK_RETRIES') ?? '5', 0, 20),

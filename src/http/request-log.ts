@@ -1,22 +1,17 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import type { FastifyRequest } from 'fastify'
 import type { Log } from '../core/deps.ts'
+import { caller } from '../model/caller.ts'
 
-/**
- * The id of the request that is being served. Only the log reads it: what a use-case does never depends on it, and a logger handed through
- * every call for one field would be in each signature.
- */
-const served = new AsyncLocalStorage<string>()
-
-/** Goes on with a request; what is logged from there on carries its id. */
+/** Goes on with a request; what is logged from there on carries its id, and what is audited where it came from. */
 export function serve(request: FastifyRequest, goOn: () => void): void {
-  served.run(request.id, goOn)
+  const { id, ip, headers } = request
+  caller.run({ requestId: id, ip, userAgent: (headers['user-agent'] ?? '').slice(0, 500) }, goOn)
 }
 
 /** A log whose lines carry the id of the request that caused them, under the name that Fastify gives it in its own. */
 export function requestLog(log: Log): Log {
   const withId = (fields: object) => {
-    const reqId = served.getStore()
+    const reqId = caller.getStore()?.requestId
     return reqId === undefined ? fields : { reqId, ...fields }
   }
   return {

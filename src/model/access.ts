@@ -10,7 +10,7 @@ export type Actor =
   | { kind: 'app'; appId: number; slug: string }
   | InstallationActor
   /** A registration or remove token (`RemoteAuth`): only the calls of registration, only its scope. */
-  | { kind: 'registration'; purpose: 'register' | 'remove'; scope: ScopeRef }
+  | { kind: 'registration'; purpose: 'register' | 'remove'; scope: ScopeRef; issuedBy: number }
   | { kind: 'system' }
 
 export interface UserActor {
@@ -93,7 +93,17 @@ const CONTAINED: Record<string, string[]> = {
   user: ['read:user', 'user:email', 'user:follow'],
 }
 
-const OTHER_SCOPES = ['admin:org_hook', 'workflow', 'delete_repo', 'site_admin', 'gist', 'notifications', 'write:packages', 'read:packages']
+const OTHER_SCOPES = [
+  'read:audit_log',
+  'admin:org_hook',
+  'workflow',
+  'delete_repo',
+  'site_admin',
+  'gist',
+  'notifications',
+  'write:packages',
+  'read:packages',
+]
 
 /** Every scope that a classic token may have. */
 export const knownScopes: ReadonlySet<string> = new Set([...Object.keys(CONTAINED), ...Object.values(CONTAINED).flat(), ...OTHER_SCOPES])
@@ -184,6 +194,21 @@ export const needs = {
     scopes: ['admin:org'],
     accepted: ['admin:org'],
     permission: 'organization_administration:write',
+  },
+  /** Who did what is for owners, also with a token that may do nothing else. */
+  organizationAudit: {
+    on: 'organization',
+    role: 'owner',
+    scopes: ['admin:org', 'read:audit_log'],
+    accepted: ['admin:org', 'read:audit_log'],
+    permission: 'organization_administration:read',
+  },
+  enterpriseAudit: {
+    on: 'enterprise',
+    role: 'owner',
+    scopes: ['admin:enterprise', 'read:audit_log'],
+    accepted: ['admin:enterprise', 'read:audit_log'],
+    permission: 'none',
   },
   enterprisePolicy: { on: 'enterprise', role: 'owner', scopes: ['admin:enterprise'], accepted: ['admin:enterprise'], permission: 'none' },
   repositoryRunnersRead: { on: 'repository', role: 'admin', scopes: ['repo'], accepted: ['repo'], permission: 'administration:read' },

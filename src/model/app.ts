@@ -11,8 +11,6 @@ export interface App {
   /** The account that it acts as. */
   botId: number
   clientId: string
-  hookUrl: string | null
-  hookActive: boolean
   permissions: Permissions
   events: string[]
   createdAt: number

@@ -13,10 +13,18 @@ export interface Page {
 }
 
 function decodeApp(row: Selectable<Schema['app']>): App {
-  const { nameKey: _key, clientSecretHash: _hash, hookSecret: _secret, permissions, events, hookActive, ...rest } = row
+  const {
+    nameKey: _key,
+    clientSecretHash: _hash,
+    hookUrl: _url,
+    hookActive: _active,
+    hookSecret: _secret,
+    permissions,
+    events,
+    ...rest
+  } = row
   return {
     ...rest,
-    hookActive: hookActive === 1,
     permissions: JSON.parse(permissions) as Permissions,
     events: JSON.parse(events) as string[],
   }
@@ -27,16 +35,15 @@ function decodeInstallation(row: Selectable<Schema['installation']>): Installati
 }
 
 /** Adds an App; undefined when its name or slug is taken. */
-export async function appInsert(
-  db: Db,
-  app: Omit<App, 'id' | 'updatedAt'> & { clientSecretHash: string; hookSecret: string | null },
-): Promise<App | undefined> {
+export async function appInsert(db: Db, app: Omit<App, 'id' | 'updatedAt'> & { clientSecretHash: string }): Promise<App | undefined> {
   const row = await db
     .insertInto('app')
     .values({
       ...app,
       nameKey: app.name.toLowerCase(),
-      hookActive: app.hookActive ? 1 : 0,
+      hookUrl: null,
+      hookActive: 0,
+      hookSecret: null,
       permissions: JSON.stringify(app.permissions),
       events: JSON.stringify(app.events),
       updatedAt: app.createdAt,
@@ -73,16 +80,16 @@ export async function appList(db: Db): Promise<App[]> {
 export async function appUpdate(
   db: Db,
   id: number,
-  change: Pick<App, 'description' | 'externalUrl' | 'hookUrl' | 'hookActive' | 'permissions' | 'events'>,
+  { description, externalUrl, permissions, events }: Pick<App, 'description' | 'externalUrl' | 'permissions' | 'events'>,
   now: number,
 ): Promise<App | undefined> {
   const row = await db
     .updateTable('app')
     .set({
-      ...change,
-      hookActive: change.hookActive ? 1 : 0,
-      permissions: JSON.stringify(change.permissions),
-      events: JSON.stringify(change.events),
+      description,
+      externalUrl,
+      permissions: JSON.stringify(permissions),
+      events: JSON.stringify(events),
       updatedAt: now,
     })
     .where('id', '=', id)
@@ -187,6 +194,24 @@ export async function installationList(
   const rows = await matching.selectAll().orderBy('id').offset(page.offset).limit(page.limit).execute()
   const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
   return { installations: rows.map(decodeInstallation), total: count }
+}
+
+/** Installations that reach a repository of this owner and are not suspended. */
+export async function installationsReaching(db: Db, repositoryId: number, ownerId: number): Promise<Installation[]> {
+  const rows = await db
+    .selectFrom('installation')
+    .selectAll()
+    .where('accountId', '=', ownerId)
+    .where('suspendedAt', 'is', null)
+    .where((eb) =>
+      eb.or([
+        eb('repositorySelection', '=', 'all'),
+        eb('id', 'in', eb.selectFrom('installationRepository').select('installationId').where('repositoryId', '=', repositoryId)),
+      ]),
+    )
+    .orderBy('id')
+    .execute()
+  return rows.map(decodeInstallation)
 }
 
 /** Suspends an installation, or ends that. */

@@ -1,6 +1,7 @@
 import { sql, type Insertable } from 'kysely'
 import { accountOfActor, type Actor } from '../model/access.ts'
 import { hookEventKinds } from '../model/hook.ts'
+import { auditEvent } from './audit.ts'
 import { isPostgres, type Db } from './open.ts'
 import { columns, prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
@@ -16,8 +17,9 @@ export interface NewEvent {
   payload?: Record<string, unknown>
 }
 
-/** Writes what happened, in the transaction that makes it happen: webhooks, audit and metrics read these rows. */
-export async function eventInsert(db: Db, { at, actor, kind, subject, repositoryId, payload }: NewEvent): Promise<void> {
+/** Writes what happened, in the transaction that makes it happen: webhooks and metrics read these rows, and what somebody did goes into the audit log. */
+export async function eventInsert(db: Db, event: NewEvent): Promise<void> {
+  const { at, actor, kind, subject, repositoryId, payload } = event
   const statement = forHooks.has(kind) ? insertForHooks : insert
   await statement(db, {
     at,
@@ -29,6 +31,7 @@ export async function eventInsert(db: Db, { at, actor, kind, subject, repository
     repositoryId: repositoryId ?? null,
     payload: payload === undefined ? '{}' : JSON.stringify(payload),
   })
+  await auditEvent(db, idOf(actor), event)
 }
 
 /** What `actorId` names is told by `actorKind`: an account for users and installations, whose bot it is. */

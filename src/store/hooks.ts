@@ -1,6 +1,7 @@
 import { sql, type Selectable } from 'kysely'
 import type { Hook, HookOwnerRef, HookResponse } from '../model/hook.ts'
 import { isPostgres, smaller, type Db } from './open.ts'
+import { prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
 
 type Row = Selectable<Schema['hook']>
@@ -173,6 +174,16 @@ export interface Lane {
 }
 
 const decodeLane = (row: Row): Lane => ({ hook: decodeHook(row), secret: row.secret, troubles: row.troubles })
+
+/** Whether a webhook is due that no node has: a read, where `laneClaim` writes. */
+export async function laneIsDue(db: Db, now: number): Promise<boolean> {
+  const [row] = await due(db, { now })
+  return row !== undefined
+}
+
+const due = prepared((db, { now }: { now: number }) =>
+  db.selectFrom('hook').select('id').where('dueAt', 'is not', null).where('dueAt', '<=', now).where('laneUntil', '<=', now).limit(1),
+)
 
 /**
  * Gives a node the webhook that has been due for longest and that no node has; until `until` the others leave it alone. On PostgreSQL

@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import type { MigrationTools } from './migrations/columns.ts'
 import * as firstSchema from './migrations/0001-first-schema.ts'
 import * as apps from './migrations/0007-apps.ts'
+import * as auditLog from './migrations/0009-audit-log.ts'
 import * as cancelTimeouts from './migrations/0004-cancel-timeouts.ts'
 import * as ownersOfLines from './migrations/0003-owners-of-lines.ts'
 import * as runnerGroups from './migrations/0005-runner-groups.ts'
@@ -29,6 +30,7 @@ const migrations: Migration[] = [
   { name: '0007-apps', breaking: true, up: apps.up },
   // An older node would order lines by another column than those that it fills.
   { name: '0008-queue-steering', breaking: true, up: queueSteering.up },
+  { name: '0009-audit-log', breaking: false, up: auditLog.up },
 ]
 
 /** Any fixed number: nodes that start together wait for each other on it. */

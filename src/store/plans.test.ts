@@ -4,7 +4,15 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Kysely, type CompiledQuery } from 'kysely'
 import { expect, test } from 'vitest'
-import { appByClientId, appKeys, installationAt, installationById, installationHasRepository, installationList } from './apps.ts'
+import {
+  appByClientId,
+  appKeys,
+  installationAt,
+  installationById,
+  installationHasRepository,
+  installationsReaching,
+  installationList,
+} from './apps.ts'
 import { eventsForHooks, eventsSettleHooks } from './events.ts'
 import {
   deliveriesDrop,
@@ -15,7 +23,7 @@ import {
   deliveryById,
   deliveryList,
 } from './hook-deliveries.ts'
-import { hookDue, hookInsert, hooksOfAny, hooksPurge, laneClaim, laneKeep, laneRelease } from './hooks.ts'
+import { hookDue, hookInsert, hooksOfAny, hooksPurge, laneClaim, laneIsDue, laneKeep, laneRelease } from './hooks.ts'
 import { assignmentOfRunner, assignmentsSilent, jobClaim, jobsOnRunners, jobsQueuedBefore, jobUpdate, lineSettle } from './jobs.ts'
 import { migrate } from './migrate.ts'
 import type { Db } from './open.ts'
@@ -46,6 +54,7 @@ test('no statement of a sign-in, a poll, a claim or a lease reads a whole table'
     await installationAt(tx, 1, 1)
     await installationList(tx, { accountId: 1 }, { offset: 0, limit: 1 })
     await installationHasRepository(tx, 1, 1)
+    await installationsReaching(tx, 1, 1)
   })
 
   expect(count).toBeGreaterThan(8)
@@ -63,6 +72,7 @@ test('no statement of webhooks does, whatever the number of events and deliverie
     await eventsSettleHooks(tx, [event?.id ?? 0], 0)
     await hooksOfAny(tx, [owner, { kind: 'global', id: 0 }])
     await hookDue(tx, [id], 1)
+    await laneIsDue(tx, 1)
     await laneClaim(tx, 'node', 1, 2)
     const [due] = await deliveriesDue(tx, id, 1, 10)
     if (!due) throw new Error('nothing is due')

@@ -1,4 +1,5 @@
 import type { Generated } from 'kysely'
+import type { AuditEntry } from '../model/audit.ts'
 import type { HookOwnerKind } from '../model/hook.ts'
 
 /*
@@ -82,6 +83,7 @@ export interface Schema {
     botId: number
     clientId: string
     clientSecretHash: string
+    /** Not used, as the two below: the webhook of an App is a row of `hook`. */
     hookUrl: string | null
     hookActive: number
     hookSecret: string | null
@@ -265,6 +267,22 @@ export interface Schema {
     updatedAt: number
   }
   queueReview: { ownerKind: 'organization' | 'repository'; ownerId: number; afterJobId: number; version: number }
+  auditEntry: {
+    id: Generated<number>
+    at: number
+    action: string
+    actorKind: AuditEntry['actorKind']
+    actorId: number | null
+    actorLogin: string | null
+    ip: string | null
+    userAgent: string | null
+    requestId: string | null
+    organizationId: number | null
+    repositoryId: number | null
+    subjectKind: string
+    subjectId: number
+    data: string
+  }
   pause: {
     kind: 'runner' | 'group' | 'label'
     targetId: number

@@ -171,6 +171,38 @@ suite('the official runner', () => {
     expect((await runnersOf(scope)).total_count).toBe(0)
   })
 
+  test('joins a runner group by --runnergroup, and takes the jobs that the group is open to, at once when it is opened', async () => {
+    await using runner = makeOfficialRunner()
+    const target = await newRepository('grouped')
+    const ask = (method: string, at: string, body?: object) => server.admin(method, `/orgs/acme/actions/runner-groups${at}`, body)
+    const group = (await (await ask('POST', '', { name: 'Big boxes', visibility: 'selected' })).json()) as { id: number }
+    const args = [
+      '--unattended',
+      '--url',
+      'http://127.0.0.1/acme',
+      '--token',
+      await server.registrationToken('/orgs/acme'),
+      '--name',
+      'boxed',
+    ]
+    expect((await runner.config(...args, '--runnergroup', 'Big boxes', '--labels', 'boxed', '--ephemeral')).code).toBe(0)
+    const members = (await (await ask('GET', `/${group.id}/runners`)).json()) as { runners: { name: string }[] }
+    expect(members.runners.map(({ name }) => name)).toEqual(['boxed'])
+    runner.start()
+    const workflow = 'on: push\njobs:\n  a:\n    runs-on: {group: big boxes, labels: boxed}\n    steps: [{run: echo hello}]\n'
+    await server.push(token, target, { '.github/workflows/ci.yml': workflow })
+    await eventually(async () => {
+      const [run] = await runs('grouped')
+      const [job] = await jobsOf('grouped', run?.id ?? 0)
+      expect(job?.waiting_reason).toBe('1 runner matches, but the runner group Big boxes does not serve this repository')
+    })
+
+    expect((await ask('PUT', `/${group.id}/repositories/${target.id}`)).status).toBe(204)
+
+    expect((await runner.ended()).code).toBe(0)
+    expect((await runs('grouped'))[0]).toMatchObject({ status: 'completed', conclusion: 'success' })
+  })
+
   test('with --no-default-labels has only its own labels, and --ephemeral is gone after its one job', async () => {
     await using runner = makeOfficialRunner()
     const target = await newRepository('ephemeral')

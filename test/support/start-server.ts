@@ -78,6 +78,7 @@ export async function startServer(options: StartOptions = {}): Promise<TestServe
     enterprise: 'fleetfoot',
     trustedProxies: [],
     contentUrl: undefined,
+    rateLimit: undefined,
     retentionMs: 90 * 24 * 60 * 60_000,
     webhooks: { allowed: parseAllowedTargets('127.0.0.1'), retries: 5 },
     tls: undefined,

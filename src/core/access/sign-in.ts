@@ -96,7 +96,7 @@ async function installationActor(db: Deps['db'], { id, grant }: SignedInToken): 
 async function signInRegistration({ db, now }: SignInDeps, token: string): Promise<Actor> {
   const found = await registrationTokenByHash(db, hashSecret(token), now())
   if (!found) throw new AppError('not_found', 'Not Found')
-  return { kind: 'registration', purpose: found.purpose, scope: found.scope }
+  return { kind: 'registration', purpose: found.purpose, scope: found.scope, issuedBy: found.userId }
 }
 
 function badCredentials(): AppError {

@@ -1,9 +1,10 @@
 import { createHash, createPublicKey, generateKeyPair } from 'node:crypto'
 import { promisify } from 'node:util'
-import { needs, systemActor, type Actor } from '../../model/access.ts'
+import { needs, type Actor } from '../../model/access.ts'
 import type { Account } from '../../model/account.ts'
 import { botLogin, slugOf, type App, type AppKey } from '../../model/app.ts'
 import { AppError } from '../../model/errors.ts'
+import { hookEvents } from '../../model/hook.ts'
 import { checkPermissions } from '../../model/permissions.ts'
 import { hashSecret, newClientId, randomHex } from '../../model/secret-text.ts'
 import { accountById, accountByLogin, accountInsert } from '../../store/accounts.ts'
@@ -20,13 +21,15 @@ import {
   appUpdate,
   installationList,
 } from '../../store/apps.ts'
+import { hookInsert, hooksDeleteOf, hooksOf, hookUpdate } from '../../store/hooks.ts'
 import { eventInsert } from '../../store/events.ts'
 import { requireApp, requireSiteAdmin } from '../access/authorize.ts'
+import { encrypt } from '../access/keys.ts'
 import type { Deps } from '../deps.ts'
 import { endInstallation } from './installations.ts'
 
 type ReadDeps = Pick<Deps, 'db'>
-type WriteDeps = Pick<Deps, 'db' | 'now'>
+type WriteDeps = Pick<Deps, 'db' | 'now' | 'keys'>
 
 /** An App with the account that it belongs to, and how often it is installed. */
 export interface AppView {
@@ -38,6 +41,8 @@ export interface AppView {
 /** An App just made: its secrets are shown this once. */
 export interface NewApp extends AppView {
   clientSecret: string
+  /** Requests to its webhook are signed with it; null where it has none. */
+  webhookSecret: string | null
   /** PEM, PKCS#1. Only the public half is kept. */
   privateKey: string
 }
@@ -69,7 +74,9 @@ export async function ownerByLogin(db: Deps['db'], login: string): Promise<Accou
   return owner
 }
 
-export type CheckedApp = Pick<App, 'slug' | 'name' | 'description' | 'externalUrl' | 'hookUrl' | 'hookActive' | 'permissions' | 'events'>
+export type CheckedApp = Pick<App, 'slug' | 'name' | 'description' | 'externalUrl' | 'permissions' | 'events'> & {
+  hook: { url: string; active: boolean } | null
+}
 
 /** Checks what somebody wants an App to be. @throws AppError invalid */
 export function checkApp(input: AppRequest): CheckedApp {
@@ -79,12 +86,12 @@ export function checkApp(input: AppRequest): CheckedApp {
     throw new AppError('invalid', 'The name of an App has 1 to 34 characters, one of them a letter or digit')
   }
   const events = [...new Set(input.events)].sort()
-  const strange = events.find((event) => !/^[a-z_]{1,50}$/.test(event))
+  const strange = events.find((event) => event === '*' || !hookEvents.has(event))
   if (strange !== undefined) throw new AppError('invalid', `There is no event '${strange.slice(0, 60)}'`)
   const externalUrl = checkUrl(input.externalUrl ?? 'https://localhost', 'url')
-  const hookUrl = input.hookUrl == null || input.hookUrl === '' ? null : checkUrl(input.hookUrl, 'hook_attributes.url')
-  const { description = null, hookActive = true } = input
-  return { slug, name, description, externalUrl, hookUrl, hookActive, permissions: checkPermissions(input.permissions), events }
+  const { description = null, hookUrl, hookActive = true } = input
+  const hook = hookUrl == null || hookUrl === '' ? null : { url: checkUrl(hookUrl, 'hook_attributes.url'), active: hookActive }
+  return { slug, name, description, externalUrl, hook, permissions: checkPermissions(input.permissions), events }
 }
 
 function checkUrl(text: string, field: string): string {
@@ -94,29 +101,41 @@ function checkUrl(text: string, field: string): string {
 }
 
 /** Makes an App with its bot and its first key. @throws AppError invalid for a name that is taken */
-export async function makeApp({ db, now }: WriteDeps, actor: Actor, owner: Account, wanted: CheckedApp): Promise<NewApp> {
+export async function makeApp({ db, now, keys }: WriteDeps, actor: Actor, owner: Account, wanted: CheckedApp): Promise<NewApp> {
+  const { hook, ...rest } = wanted
   const pair = await newKeyPair()
+  const webhookSecret = hook && randomHex(20)
   const clientSecret = randomHex(20)
   const at = now()
   const app = await db.transaction().execute(async (tx) => {
-    const bot = await accountInsert(tx, { kind: 'bot', login: botLogin(wanted.slug), name: wanted.name, createdAt: at })
+    const login = botLogin(wanted.slug)
+    // The bot of an App of this name that was deleted goes on as this one's: it is in the history of runs.
+    const bot = (await accountInsert(tx, { kind: 'bot', login, name: wanted.name, createdAt: at })) ?? (await accountByLogin(tx, login))
     if (!bot) throw nameTaken()
     const made = await appInsert(tx, {
-      ...wanted,
+      ...rest,
       ownerId: owner.id,
       botId: bot.id,
       clientId: newClientId(),
       clientSecretHash: hashSecret(clientSecret),
-      hookSecret: null,
       createdAt: at,
     })
     if (!made) throw nameTaken()
+    if (hook) {
+      const secret = webhookSecret === null ? null : encrypt(keys.hookSecret, webhookSecret)
+      await hookInsert(tx, { kind: 'app', id: made.id }, hookSettings(made, hook), secret, at)
+    }
     await appKeyInsert(tx, { appId: made.id, ...pair.kept, createdAt: at })
     const payload = { slug: made.slug, ownerId: owner.id, permissions: made.permissions, fingerprint: pair.kept.fingerprint }
     await eventInsert(tx, { at, actor, kind: 'app.created', subject: { kind: 'app', id: made.id }, payload })
     return made
   })
-  return { app, owner, installations: 0, clientSecret, privateKey: pair.privateKey }
+  return { app, owner, installations: 0, clientSecret, webhookSecret, privateKey: pair.privateKey }
+}
+
+/** What an App hears of, where it hears anything: what befalls its installations is told to each. */
+function hookSettings({ events }: App, { url, active }: { url: string; active: boolean }) {
+  return { url, active, contentType: 'json' as const, insecureSsl: false, events: [...new Set([...events, 'installation'])] }
 }
 
 function nameTaken(): AppError {
@@ -134,6 +153,22 @@ async function newKeyPair(): Promise<{ privateKey: string; kept: { publicKey: st
   return { privateKey, kept: { publicKey, fingerprint: `SHA256:${createHash('sha256').update(der).digest('base64')}` } }
 }
 
+/** A webhook that is there keeps its secret. */
+async function changeHook(tx: Deps['db'], app: App, wanted: CheckedApp['hook'] | undefined, at: number): Promise<void> {
+  const owner = { kind: 'app', id: app.id } as const
+  const [hook] = await hooksOf(tx, owner)
+  if (wanted === null) await hooksDeleteOf(tx, owner, at)
+  else if (hook)
+    await hookUpdate(
+      tx,
+      hook.id,
+      { ...hookSettings(app, wanted ?? hook), contentType: hook.contentType, insecureSsl: hook.insecureSsl },
+      undefined,
+      at,
+    )
+  else if (wanted) await hookInsert(tx, owner, hookSettings(app, wanted), null, at)
+}
+
 export type AppChange = Partial<Omit<AppRequest, 'name'>>
 
 /**
@@ -143,22 +178,18 @@ export type AppChange = Partial<Omit<AppRequest, 'name'>>
 export async function updateApp({ db, now }: WriteDeps, actor: Actor, slug: string, change: AppChange): Promise<AppView> {
   requireSiteAdmin(actor, needs.siteAdmin)
   const app = found(await appBySlug(db, slug))
-  const {
-    name: _name,
-    slug: _slug,
-    ...checked
-  } = checkApp({
+  const checked = checkApp({
     name: app.name,
     description: change.description === undefined ? app.description : change.description,
     externalUrl: change.externalUrl ?? app.externalUrl,
-    hookUrl: change.hookUrl === undefined ? app.hookUrl : change.hookUrl,
-    hookActive: change.hookActive ?? app.hookActive,
+    hookUrl: change.hookUrl,
     permissions: change.permissions ?? app.permissions,
     events: change.events ?? app.events,
   })
   const at = now()
   const changed = await db.transaction().execute(async (tx) => {
     const updated = found(await appUpdate(tx, app.id, checked, at))
+    await changeHook(tx, updated, change.hookUrl === undefined ? undefined : checked.hook, at)
     const payload = { from: { permissions: app.permissions }, to: { permissions: updated.permissions } }
     await eventInsert(tx, { at, actor, kind: 'app.updated', subject: { kind: 'app', id: app.id }, payload })
     return updated
@@ -231,7 +262,8 @@ export async function deleteApp({ db, now }: WriteDeps, actor: Actor, slug: stri
   await db.transaction().execute(async (tx) => {
     await appTouch(tx, app.id, at)
     const { installations } = await installationList(tx, { appId: app.id }, { offset: 0, limit: 1_000_000 })
-    for (const installation of installations) await endInstallation(tx, systemActor, installation, at)
+    for (const installation of installations) await endInstallation(tx, actor, installation, at)
+    await hooksDeleteOf(tx, { kind: 'app', id: app.id }, at)
     if (!(await appDelete(tx, app.id))) throw notFound()
     await eventInsert(tx, { at, actor, kind: 'app.deleted', subject: { kind: 'app', id: app.id }, payload: { slug: app.slug } })
   })

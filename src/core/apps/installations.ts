@@ -72,10 +72,14 @@ export async function installApp(
 /** Takes an App away from an account, for site administrators. */
 export async function uninstallApp({ db, now }: WriteDeps, actor: Actor, input: { slug: string; account: string }): Promise<void> {
   requireSiteAdmin(actor, needs.siteAdmin)
+  const installation = await installationNamed(db, input)
+  await db.transaction().execute((tx) => endInstallation(tx, actor, installation, now()))
+}
+
+async function installationNamed(db: Deps['db'], input: { slug: string; account: string }): Promise<Installation> {
   const app = found(await appBySlug(db, input.slug))
   const account = found(await accountByLogin(db, input.account))
-  const installation = found(await installationAt(db, app.id, account.id))
-  await db.transaction().execute((tx) => endInstallation(tx, actor, installation, now()))
+  return found(await installationAt(db, app.id, account.id))
 }
 
 /** Ends an installation and its tokens, at once. Call it in a transaction. @throws AppError not_found when another was first */
@@ -159,13 +163,27 @@ export async function deleteInstallation({ db, now }: WriteDeps, actor: Actor, i
 }
 
 /** Suspends an installation of the App that signed: its tokens are refused until that ends. Doing it twice is no failure. */
-export async function suspendInstallation({ db, now }: WriteDeps, actor: Actor, input: { id: number; suspended: boolean }): Promise<void> {
-  const { installation } = await getInstallation({ db }, actor, input.id)
-  if ((installation.suspendedAt !== null) === input.suspended) return
+export async function suspendInstallation(deps: WriteDeps, actor: Actor, input: { id: number; suspended: boolean }): Promise<void> {
+  const { installation } = await getInstallation(deps, actor, input.id)
+  await setSuspended(deps, actor, installation, input.suspended)
+}
+
+/** Suspends an App at an account, for site administrators. */
+export async function suspendApp(
+  deps: WriteDeps,
+  actor: Actor,
+  input: { slug: string; account: string; suspended: boolean },
+): Promise<void> {
+  requireSiteAdmin(actor, needs.siteAdmin)
+  await setSuspended(deps, actor, await installationNamed(deps.db, input), input.suspended)
+}
+
+async function setSuspended({ db, now }: WriteDeps, actor: Actor, installation: Installation, suspended: boolean): Promise<void> {
+  if ((installation.suspendedAt !== null) === suspended) return
   const at = now()
   await db.transaction().execute(async (tx) => {
-    await installationSuspend(tx, installation.id, input.suspended ? at : null, at)
-    await changed(tx, actor, installation, at, input.suspended ? 'suspended' : 'unsuspended')
+    await installationSuspend(tx, installation.id, suspended ? at : null, at)
+    await changed(tx, actor, installation, at, suspended ? 'suspended' : 'unsuspended')
   })
 }
 

@@ -3,11 +3,12 @@ import { AppError } from '../../model/errors.ts'
 import { hashSecret, randomHex } from '../../model/secret-text.ts'
 import { accountById } from '../../store/accounts.ts'
 import { appManifestInsert, appManifestTake } from '../../store/apps.ts'
+import { eventInsert } from '../../store/events.ts'
 import { requireSiteAdmin } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 import { checkApp, makeApp, ownerByLogin, type CheckedApp, type AppRequest, type NewApp } from './apps.ts'
 
-type WriteDeps = Pick<Deps, 'db' | 'now' | 'times'>
+type WriteDeps = Pick<Deps, 'db' | 'now' | 'times' | 'keys'>
 
 /**
  * Keeps the manifest of an App until the program that it is for converts it, for site administrators. The code is good for an hour and for
@@ -27,7 +28,12 @@ export async function createManifest(
   const at = now()
   const expiresAt = at + times.appManifest
   const row = { codeHash: hashSecret(code), ownerId: owner.id, manifest: JSON.stringify(app), createdAt: at, expiresAt }
-  await appManifestInsert(db, row)
+  // Whoever converts it has no name: this says who let them.
+  await db.transaction().execute(async (tx) => {
+    await appManifestInsert(tx, row)
+    const subject = { kind: owner.kind, id: owner.id }
+    await eventInsert(tx, { at, actor, kind: 'app.manifest_created', subject, payload: { slug: app.slug, permissions: app.permissions } })
+  })
   return { code, expiresAt }
 }
 
@@ -36,9 +42,9 @@ export async function createManifest(
  *
  * @throws AppError not_found for a code that is unknown, spent or too old; invalid for a name that was taken since
  */
-export async function convertManifest({ db, now }: WriteDeps, actor: Actor, code: string): Promise<NewApp> {
+export async function convertManifest({ db, now, keys }: WriteDeps, actor: Actor, code: string): Promise<NewApp> {
   const taken = await appManifestTake(db, hashSecret(code), now())
   const owner = taken && (await accountById(db, taken.ownerId))
   if (!owner) throw new AppError('not_found', 'Not Found')
-  return makeApp({ db, now }, actor, owner, JSON.parse(taken.manifest) as CheckedApp)
+  return makeApp({ db, now, keys }, actor, owner, JSON.parse(taken.manifest) as CheckedApp)
 }

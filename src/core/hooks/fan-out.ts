@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Conclusion, Step } from '../../model/job.ts'
-import { hears, hookOwnersOf, type Hook, type HookEventKind } from '../../model/hook.ts'
+import { hears, type HookEventKind } from '../../model/hook.ts'
 import { isPassingTrouble } from '../../model/trouble.ts'
 import { eventsForHooks, eventsSettleHooks, type HookEvent } from '../../store/events.ts'
 import { deliveriesInsert, type NewDelivery } from '../../store/hook-deliveries.ts'
-import { hookDue, hooksOfAny } from '../../store/hooks.ts'
+import { hookDue } from '../../store/hooks.ts'
 import { jobById } from '../../store/jobs.ts'
 import { stepReportGet } from '../../store/logs.ts'
 import { repositoryById } from '../../store/repositories.ts'
@@ -13,11 +13,17 @@ import type { Deps } from '../deps.ts'
 import type { JobView } from '../jobs/jobs.ts'
 import { viewsOf } from '../runs/runs.ts'
 import type { RunView } from '../runs/runs.ts'
+import { hearersOf, type Hearer } from './hearers.ts'
 import { contextOf, type HookMessage } from './payloads.ts'
 
 type FanOutDeps = Pick<Deps, 'db' | 'now' | 'log' | 'signals' | 'webhooks'>
 
 const BATCH = 50
+
+/** Whether an event waits to become deliveries. */
+export async function hasUntoldEvents({ db }: Pick<Deps, 'db'>): Promise<boolean> {
+  return (await eventsForHooks(db, 1)).length > 0
+}
 
 /**
  * Makes deliveries of the events that webhooks hear of, until none is left. Each event carries a mark that is taken off in the transaction
@@ -34,7 +40,7 @@ export async function fanOutEvents(deps: FanOutDeps, abort?: AbortSignal): Promi
 }
 
 async function fanOut({ db, now, log, signals, webhooks }: FanOutDeps, events: HookEvent[]): Promise<void> {
-  const hooksOf = new Map<number, Hook[]>()
+  const hooksOf = new Map<number, Hearer[]>()
   const made = new Map<number, NewDelivery[]>()
   const failed: number[] = []
   for (const event of events) {
@@ -74,13 +80,13 @@ const TOLD: Record<HookEventKind, HookMessage['event'][]> = {
 async function deliveriesOf(
   deps: Pick<FanOutDeps, 'db' | 'now' | 'webhooks'>,
   event: HookEvent,
-  hooksOf: Map<number, Hook[]>,
+  hooksOf: Map<number, Hearer[]>,
 ): Promise<NewDelivery[]> {
   const repository = event.repositoryId === null ? undefined : await repositoryById(deps.db, event.repositoryId)
   if (!repository) return []
-  const hooks = hooksOf.get(repository.id) ?? (await hooksOfAny(deps.db, hookOwnersOf(repository)))
-  hooksOf.set(repository.id, hooks)
-  const isHeard = (name: string) => hooks.some((hook) => hears(hook, name))
+  const hearers = hooksOf.get(repository.id) ?? (await hearersOf(deps.db, repository))
+  hooksOf.set(repository.id, hearers)
+  const isHeard = (name: string) => hearers.some(({ hook }) => hears(hook, name))
   if (!TOLD[event.kind as HookEventKind].some(isHeard)) return []
 
   const deliveries: NewDelivery[] = []
@@ -92,11 +98,16 @@ async function deliveriesOf(
       repositoryId: repository.id,
       eventId: event.id,
       orderKey: `${event.kind.split('.')[0]} ${event.subjectId}`,
-      payload: JSON.stringify(deps.webhooks.present(message, context)),
       redelivery: false,
       createdAt: deps.now(),
     }
-    for (const hook of hooks) if (hears(hook, message.event)) deliveries.push({ hookId: hook.id, guid: randomUUID(), ...delivery })
+    const payloads = new Map<number | undefined, string>()
+    for (const { hook, installationId } of hearers) {
+      if (!hears(hook, message.event)) continue
+      const payload = payloads.get(installationId) ?? JSON.stringify(deps.webhooks.present(message, { ...context, installationId }))
+      payloads.set(installationId, payload)
+      deliveries.push({ hookId: hook.id, guid: randomUUID(), ...delivery, payload })
+    }
   }
   return deliveries
 }

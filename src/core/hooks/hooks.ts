@@ -9,7 +9,7 @@ import { eventInsert } from '../../store/events.ts'
 import { deliveriesDrop, deliveriesInsert } from '../../store/hook-deliveries.ts'
 import { hookDelete, hookDue, hookInsert, hookOf, hookOwnerLock, hooksOf, hookUpdate } from '../../store/hooks.ts'
 import { lastPushOf } from '../../store/pushes.ts'
-import { authorizeEnterprise, authorizeOrganization, authorizeRepository, requireSiteAdmin } from '../access/authorize.ts'
+import { authorizeEnterprise, authorizeOrganization, authorizeRepository, requireApp, requireSiteAdmin } from '../access/authorize.ts'
 import type { OrganizationRef, RepositoryRef } from '../access/authorize.ts'
 import { encrypt } from '../access/keys.ts'
 import type { Deps } from '../deps.ts'
@@ -24,6 +24,8 @@ export type HookPlace =
   | { kind: 'organization'; organization: OrganizationRef }
   | { kind: 'enterprise'; slug: string }
   | { kind: 'global' }
+  /** The App that signed. */
+  | { kind: 'app' }
 
 /** Whose they are. */
 export interface HookOwner extends HookOwnerRef {
@@ -68,6 +70,8 @@ export async function authorizeHooks(
       const enterprise = await authorizeEnterprise(deps, actor, place.slug, needs.enterpriseHooks)
       return { kind: 'enterprise', id: enterprise.id, enterprise }
     }
+    case 'app':
+      return { kind: 'app', id: requireApp(actor).appId }
     case 'global':
       requireSiteAdmin(actor, needs.globalHooks)
       return { kind: 'global', id: 0 }
@@ -100,6 +104,14 @@ export async function getHook(
   const hook = await hookOf(deps.db, owner, id)
   if (!hook) throw new AppError('not_found', 'Not Found')
   return { owner, hook }
+}
+
+/** The one webhook of the App that signed. @throws AppError not_found where it has none */
+export async function getAppHook(deps: Pick<Deps, 'db' | 'log'>, actor: Actor): Promise<Hook> {
+  const owner = await authorizeHooks(deps, actor, { kind: 'app' }, 'read')
+  const [hook] = await hooksOf(deps.db, owner)
+  if (!hook) throw new AppError('not_found', 'Not Found')
+  return hook
 }
 
 export interface HookConfig {
@@ -135,7 +147,7 @@ export async function createHook(
     await hookOwnerLock(tx, owner)
     requireRoom(owner, await hooksOf(tx, owner), settings)
     const made = await hookInsert(tx, owner, settings, secret ? encrypt(deps.keys.hookSecret, secret) : null, at)
-    await eventInsert(tx, { at, actor, kind: 'hook.created', ...about(made, owner), payload: { events: made.events } })
+    await eventInsert(tx, { at, actor, kind: 'hook.created', ...about(made, owner), payload: { ...placeOf(made), events: made.events } })
     return made
   })
   await pingHook(deps, actor, owner, hook)
@@ -184,7 +196,7 @@ export async function updateHook(
       actor,
       kind: 'hook.updated',
       ...about(updated, owner),
-      payload: { events: updated.events, active: updated.active },
+      payload: { ...placeOf(updated), events: updated.events, active: updated.active },
     })
     return updated
   })
@@ -218,7 +230,7 @@ export async function deleteHook(deps: HookDeps, actor: Actor, place: HookPlace,
   const at = deps.now()
   await deps.db.transaction().execute(async (tx) => {
     if (!(await hookDelete(tx, id, at))) throw new AppError('not_found', 'Not Found')
-    await eventInsert(tx, { at, actor, kind: 'hook.deleted', ...about(hook, owner) })
+    await eventInsert(tx, { at, actor, kind: 'hook.deleted', ...about(hook, owner), payload: placeOf(hook) })
   })
 }
 
@@ -273,6 +285,10 @@ async function sendNow(deps: HookDeps, actor: Actor, owner: HookOwner, hook: Hoo
 
 function about(hook: Hook, owner: HookOwner) {
   return { subject: { kind: 'hook', id: hook.id }, ...(owner.repository && { repositoryId: owner.repository.id }) }
+}
+
+function placeOf({ owner }: Hook) {
+  return { ownerKind: owner.kind, ownerId: owner.id }
 }
 
 function invalid(detail: Record<string, string>): AppError {

@@ -19,6 +19,8 @@ export interface HookContext {
   organization: Account | undefined
   enterprise: Enterprise | undefined
   sender: Account | undefined
+  /** Of the App that is told. */
+  installationId?: number | undefined
 }
 
 /** Puts a message in GitHub's form: the room that speaks it knows how. */

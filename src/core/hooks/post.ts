@@ -44,7 +44,7 @@ export async function post(post: Post, allowed: AllowedTargets, signal: AbortSig
   const durationMs = () => Math.round(performance.now() - began)
   try {
     const url = new URL(post.url)
-    const address = await within(limit, resolveTarget(url.hostname, allowed))
+    const address = await within(limit, resolveTarget(url.hostname, allowed, limit))
     const answer = await send(url, address, post, limit)
     const isFine = answer.statusCode >= 200 && answer.statusCode < 300
     const status = isFine ? 'OK' : `Invalid HTTP Response: ${answer.statusCode}`
@@ -77,10 +77,10 @@ async function within<T>(limit: AbortSignal, work: Promise<T>): Promise<T> {
 }
 
 /** The first address of a host that requests may go to. @throws TargetRefused when it has none */
-async function resolveTarget(hostname: string, allowed: AllowedTargets): Promise<{ address: string; family: number }> {
+async function resolveTarget(hostname: string, allowed: AllowedTargets, limit: AbortSignal): Promise<{ address: string; family: number }> {
   const host = hostname.replace(/^\[|\]$/g, '')
   const literal = isIP(host)
-  const addresses = literal ? [{ address: host, family: literal }] : await addressesOf(host, isAllowedName(allowed, host))
+  const addresses = literal ? [{ address: host, family: literal }] : await addressesOf(host, isAllowedName(allowed, host), limit)
   const found = isAllowedName(allowed, host) ? addresses[0] : addresses.find(({ address }) => isAllowedAddress(allowed, address))
   if (!found)
     throw new TargetRefused('the address is not of the public internet, and this server does not allow it (FLEETFOOT_WEBHOOK_ALLOW)')
@@ -90,9 +90,9 @@ async function resolveTarget(hostname: string, allowed: AllowedTargets): Promise
 /**
  * By the system's resolver, which knows /etc/hosts, for names that the operator gave and such as are not of the public net. Others are asked
  * of the name servers directly first: the system's resolver works on the few threads that files are read on, and a name server that
- * answers slowly on purpose would hold them.
+ * answers slowly on purpose would hold them. Names that those do not know may be in /etc/hosts; one at a time is looked for there.
  */
-async function addressesOf(host: string, isNamed: boolean): Promise<LookupAddress[]> {
+async function addressesOf(host: string, isNamed: boolean, limit: AbortSignal): Promise<LookupAddress[]> {
   if (isNamed || !host.includes('.') || host.endsWith('.localhost')) return lookup(host, { all: true })
   const resolver = new Resolver({ timeout: RESOLVE_MS, tries: 2 })
   const [v4, v6] = await Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)])
@@ -103,8 +103,15 @@ async function addressesOf(host: string, isNamed: boolean): Promise<LookupAddres
   if (found.length > 0) return found
   const isAbsent = v4.status === 'rejected' && ['ENOTFOUND', 'ENODATA', 'ECONNREFUSED'].includes(codeOf(v4.reason))
   if (!isAbsent) throw v4.status === 'rejected' ? (v4.reason as Error) : new Error('the name has no address')
-  return lookup(host, { all: true })
+  const turn = lookups.then(() => {
+    limit.throwIfAborted()
+    return lookup(host, { all: true })
+  })
+  lookups = turn.catch(() => {})
+  return turn
 }
+
+let lookups: Promise<unknown> = Promise.resolve()
 
 function send(
   url: URL,

@@ -1,7 +1,7 @@
 import { createHmac, randomUUID } from 'node:crypto'
 import { retryAfter, type Hook, type HookResponse } from '../../model/hook.ts'
 import { deliveriesDue, deliveryAttempted, type DueDelivery } from '../../store/hook-deliveries.ts'
-import { laneClaim, laneKeep, lanesFree, laneRelease, type Lane } from '../../store/hooks.ts'
+import { laneClaim, laneIsDue, laneKeep, lanesFree, laneRelease, type Lane } from '../../store/hooks.ts'
 import { decrypt } from '../access/keys.ts'
 import type { Deps } from '../deps.ts'
 import { post, POST_LIMIT_MS, type PostResult } from './post.ts'
@@ -13,8 +13,8 @@ const LANES = 64
 const WIDTH = 8
 /** A lane is held for longer than a request may take, by what the clocks of two nodes may differ; a node that died holds it no longer. */
 const LANE_MS = POST_LIMIT_MS + 15_000
-/** Rounds before a lane stands back for others that are due. */
-const ROUNDS = 25
+/** After this a lane stands back behind others that are due: slow receivers may be as many as there are lanes. */
+const SHARE_MS = 5000
 const LOOK_EVERY_MS = 1000
 /** A receiver that gives no answer is left alone after each try, twice as long each time, up to a minute. */
 const TROUBLE_MS = 1000
@@ -90,7 +90,7 @@ export class HookSender implements AsyncDisposable {
     const { db, now, log } = this.#deps
     while (this.#lookAgain) {
       this.#lookAgain = false
-      while (this.#lanes.size < LANES && !this.#abort.signal.aborted) {
+      while (this.#lanes.size < LANES && !this.#abort.signal.aborted && (await laneIsDue(db, now()))) {
         const lane = await laneClaim(db, this.#holder, now(), now() + LANE_MS)
         if (!lane) break
         const running = this.#serve(lane)
@@ -112,7 +112,8 @@ export class HookSender implements AsyncDisposable {
     const { id } = claimed.hook
     let lane: Lane | undefined = claimed
     let notBefore = 0
-    for (let round = 0; lane && round < ROUNDS && notBefore === 0 && !this.#abort.signal.aborted; round++) {
+    const until = now() + SHARE_MS
+    while (lane && now() <= until && notBefore === 0 && !this.#abort.signal.aborted) {
       const due = await deliveriesDue(db, id, now(), lane.troubles === 0 ? WIDTH : 1)
       if (due.length === 0) break
       const current: Lane = lane
@@ -125,7 +126,7 @@ export class HookSender implements AsyncDisposable {
       const came = { response: responseOf(last), troubles: isSilent ? current.troubles + 1 : 0 }
       lane = await laneKeep(db, { id, holder: this.#holder, until: now() + LANE_MS }, came)
     }
-    if (lane) await db.transaction().execute((tx) => laneRelease(tx, id, this.#holder, notBefore))
+    if (lane) await db.transaction().execute((tx) => laneRelease(tx, id, this.#holder, Math.max(notBefore, now())))
   }
 
   /** One request, and what it came to; undefined when this process ends, which says nothing about the receiver. */

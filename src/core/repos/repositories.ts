@@ -186,9 +186,14 @@ export async function listRepositoriesOfMember(
   if (!user) throw new AppError('not_found', 'Not Found')
   const reader = await readerOf(deps, actor, user)
   const affiliations: Affiliation[] = [...(selection.evenOwn ? ['owner' as const] : []), 'collaborator']
-  if (reader === 'all')
+  // What was given the things of one account is told of no others.
+  if (reader === 'all' && !grantOf(actor))
     return repositoryListOfUser(deps.db, user.id, { ...selection, affiliations: [...affiliations, 'organization_member'] })
-  return repositoryListOfUser(deps.db, user.id, { ...selection, affiliations, visibilities: reader === null ? ['public'] : OPEN })
+  return repositoryListOfUser(deps.db, user.id, {
+    ...selection,
+    affiliations,
+    visibilities: reader === null || grantOf(actor) ? ['public'] : OPEN,
+  })
 }
 
 const OPEN: Visibility[] = ['public', 'internal']
@@ -305,7 +310,7 @@ export async function deleteRepository(deps: RepositoryDeps & Pick<Deps, 'archiv
       throw new AppError('conflict', 'Jobs of this repository are running: cancel them or wait for their end.')
     }
     await hooksDeleteOf(tx, { kind: 'repository', id }, at)
-    const payload = { fullName: `${owner.login}/${name}` }
+    const payload = { fullName: `${owner.login}/${name}`, organizationId: owner.id }
     await eventInsert(tx, { at, actor, kind: 'repository.deleted', subject: { kind: 'repository', id }, repositoryId: id, payload })
   })
   await deps.git.remove(id)

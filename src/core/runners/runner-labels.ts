@@ -52,7 +52,7 @@ export async function changeRunnerLabels(
       actor,
       kind: 'runner.labels_changed',
       subject: { kind: 'runner', id: runner.id },
-      payload: { name: runner.name, from: runner.labels.map(({ name }) => name), to: changed.map(({ name }) => name) },
+      payload: { name: runner.name, scope: runner.scope, from: runner.labels.map(({ name }) => name), to: changed.map(({ name }) => name) },
     })
     return changed
   })

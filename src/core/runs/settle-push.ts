@@ -3,7 +3,7 @@ import type { Actor } from '../../model/access.ts'
 import type { Account, Repository } from '../../model/account.ts'
 import { fullName } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
-import { hears, hookOwnersOf } from '../../model/hook.ts'
+import { hears } from '../../model/hook.ts'
 import type { HeadCommit } from '../../model/job.ts'
 import { branchOf, noCommit, type Push, type RefUpdate } from '../../model/push.ts'
 import { skipMarker } from '../../model/workflow/patterns.ts'
@@ -11,11 +11,11 @@ import type { ParsedWorkflow, Triggers } from '../../model/workflow/plan.ts'
 import { notOffered } from '../../model/workflow/not-offered.ts'
 import { accountById } from '../../store/accounts.ts'
 import { eventInsert } from '../../store/events.ts'
-import { hooksOfAny } from '../../store/hooks.ts'
 import { pushById, pushSettle } from '../../store/pushes.ts'
 import { repositoryById } from '../../store/repositories.ts'
 import { workflowEnsure, workflowsMarkDeleted } from '../../store/runs.ts'
 import type { Deps } from '../deps.ts'
+import { hearersOf } from '../hooks/hearers.ts'
 import { advanceRun } from './advance-run.ts'
 import { payloadAccount, payloadRepository } from './event-payload.ts'
 import { makeRun, WORKFLOW_MAX_BYTES, WORKFLOWS_FOLDER } from './trigger.ts'
@@ -43,7 +43,7 @@ export async function settlePush(deps: Deps, pushId: number): Promise<string[]> 
     if (update.after === noCommit || (update.ref.startsWith('refs/tags/') && tags > MAX_TAGS)) continue
     lines.push(...(await settleUpdate(deps, { push, repository, sender }, update)))
   }
-  const isHeard = (await hooksOfAny(db, hookOwnersOf(repository))).some((hook) => hears(hook, 'push'))
+  const isHeard = (await hearersOf(db, repository)).some(({ hook }) => hears(hook, 'push'))
   const told = isHeard ? await toldPushes(deps, { push, repository, sender }) : []
   const at = now()
   await db.transaction().execute(async (tx) => {

@@ -1,3 +1,4 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
 import {
   createApp,
@@ -10,7 +11,7 @@ import {
   type AppRequest,
   type AppView,
 } from '../../core/apps/apps.ts'
-import { installApp, uninstallApp, type InstallationView } from '../../core/apps/installations.ts'
+import { installApp, suspendApp, uninstallApp, type InstallationView } from '../../core/apps/installations.ts'
 import { createManifest } from '../../core/apps/manifests.ts'
 import type { Deps } from '../../core/deps.ts'
 import type { App } from '../../http/server.ts'
@@ -35,7 +36,12 @@ export const AppBody = Type.Object({
 })
 
 export type NewAppBody = Static<typeof NewAppBody>
-export const NewAppBody = Type.Object({ ...AppBody.properties, client_secret: Type.String(), pem: Type.String() })
+export const NewAppBody = Type.Object({
+  ...AppBody.properties,
+  client_secret: Type.String(),
+  webhook_secret: Type.Union([Type.String(), Type.Null()]),
+  pem: Type.String(),
+})
 
 export type KeyBody = Static<typeof KeyBody>
 export const KeyBody = Type.Object({ id: Type.Integer(), fingerprint: Type.String(), created_at: Type.String() })
@@ -107,7 +113,9 @@ export function appRoutes(app: App, deps: Deps): void {
     const { name, owner, description, url, hook_url, permissions = {}, events = [] } = request.body
     const input = { name, owner, description, externalUrl: url, hookUrl: hook_url, permissions, events }
     const made = await createApp(deps, request.actor, input)
-    return reply.code(201).send({ ...presentApp(made), client_secret: made.clientSecret, pem: made.privateKey })
+    return reply
+      .code(201)
+      .send({ ...presentApp(made), client_secret: made.clientSecret, webhook_secret: made.webhookSecret, pem: made.privateKey })
   })
   app.patch(
     '/apps/:app_slug',
@@ -128,6 +136,7 @@ export function appRoutes(app: App, deps: Deps): void {
   })
   keyRoutes(app, deps)
   installationRoutes(app, deps)
+  suspensionRoutes(app, deps)
 }
 
 function keyRoutes(app: App, deps: Deps): void {
@@ -157,6 +166,17 @@ function installationRoutes(app: App, deps: Deps): void {
     await uninstallApp(deps, request.actor, { slug: request.params.app_slug, account: request.params.account })
     return reply.code(204).send()
   })
+}
+
+function suspensionRoutes(app: App, deps: Deps): void {
+  const suspend =
+    (suspended: boolean) => async (request: FastifyRequest<{ Params: Static<typeof AccountParams> }>, reply: FastifyReply) => {
+      await suspendApp(deps, request.actor, { slug: request.params.app_slug, account: request.params.account, suspended })
+      return reply.code(204).send()
+    }
+  const url = '/apps/:app_slug/installations/:account/suspended'
+  app.put(url, { config, schema: { params: AccountParams } }, suspend(true))
+  app.delete(url, { config, schema: { params: AccountParams } }, suspend(false))
 }
 
 function appOf(manifest: Static<typeof ManifestRequest>['manifest']): AppRequest {

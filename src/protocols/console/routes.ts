@@ -5,6 +5,7 @@ import type { App } from '../../http/server.ts'
 import { useSignIn } from '../../http/sign-in.ts'
 import { appRoutes } from './apps.ts'
 import { useConsoleErrors } from './errors.ts'
+import { auditLogRoutes } from './audit-log.ts'
 import { queueRoutes } from './queue.ts'
 import { packageRoutes } from './runner-packages.ts'
 import { runRoutes } from './runs.ts'
@@ -25,4 +26,5 @@ export function consoleRoom(app: App, deps: Deps): void {
   packageRoutes(app, deps)
   runRoutes(app, deps)
   queueRoutes(app, deps)
+  auditLogRoutes(app, deps)
 }

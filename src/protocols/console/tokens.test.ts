@@ -199,6 +199,24 @@ describe('fine-grained tokens', () => {
     expect(listed.at(-1)).toMatchObject({ kind: 'fine_grained', resource_owner: 'acme', repositories: ['rocket'] })
   })
 
+  test('one for its own account tells nothing of what its user has elsewhere', async () => {
+    const { server, make } = await start()
+    await using _ = server
+    const made = await make({ permissions: { contents: 'read' } })
+    for (const path of [
+      '/user/repos',
+      '/users/mona/repos?type=all',
+      '/users/mona/repos?type=member',
+      '/orgs/other/repos',
+      '/users/mona/orgs',
+    ]) {
+      const answer = await made.call('GET', path)
+      const hidden = ((await answer.json()) as { visibility?: string }[]).filter(({ visibility }) => visibility !== 'public')
+      expect({ path, hidden }).toEqual({ path, hidden: [] })
+    }
+    expect((await made.call('GET', '/user/orgs')).status).toBe(403)
+  })
+
   test('one pushes by its permissions', async () => {
     const { server, make } = await start()
     await using _ = server

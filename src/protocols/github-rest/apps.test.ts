@@ -277,6 +277,7 @@ test('a token ends when it is revoked, after an hour, while its installation is 
 
   await fits('apps/delete-installation', 204, asIt('DELETE', `/app/installations/${id}`))
   expect(await status(last)).toBe(401)
+  expect(await kept()).toEqual([])
   expect((await asIt('POST', `/app/installations/${id}/access_tokens`)).status).toBe(404)
   expect((await server.admin('DELETE', `/api/fleetfoot/apps/${app.slug}`)).status).toBe(204)
   expect((await asIt('GET', '/app')).status).toBe(401)
@@ -333,12 +334,18 @@ test('the code of a manifest makes one App, once, within the hour', async () => 
   const [one, two] = await Promise.all([convert(code), convert(code)])
   expect([one.status, two.status].toSorted((a, b) => a - b)).toEqual([201, 404])
   const made = await fits('apps/create-from-manifest', 201, one.status === 201 ? one : two)
-  expect(made).toMatchObject({ slug: 'probot-here', webhook_secret: null, client_secret: expect.stringMatching(/^[0-9a-f]{40}$/) })
+  expect(made).toMatchObject({
+    slug: 'probot-here',
+    webhook_secret: expect.stringMatching(/^[0-9a-f]{40}$/),
+    client_secret: expect.stringMatching(/^[0-9a-f]{40}$/),
+  })
   const answer = await server.call(undefined)('GET', '/app', undefined, {
     Authorization: `Bearer ${appJwt(made, { iat: Math.floor(at / 1000) })}`,
   })
   expect(answer.status).toBe(200)
 
+  const [permitted] = await server.deps.db.selectFrom('event').selectAll().where('kind', '=', 'app.manifest_created').execute()
+  expect(permitted).toMatchObject({ actorKind: 'user', subjectKind: 'user' })
   const late = await codeOf('Late')
   at += HOUR_MS
   expect([(await convert(late)).status, (await convert('0'.repeat(40))).status]).toEqual([404, 404])
@@ -367,6 +374,11 @@ test('Apps are made by site administrators, with what there is', async () => {
   expect((await make({ owner: 'nobody' })).status).toBe(404)
   expect((await make({})).status).toBe(201)
   expect((await make({ name: 'X' })).status).toBe(422)
+  // The name of an App that is gone is free, and so is its bot.
+  const bot = (await (await server.admin('GET', '/users/x%5Bbot%5D')).json()) as { id: number }
+  expect((await server.admin('DELETE', '/api/fleetfoot/apps/x')).status).toBe(204)
+  expect((await make({})).status).toBe(201)
+  expect(await (await server.admin('GET', '/users/x%5Bbot%5D')).json()).toMatchObject({ id: bot.id })
   // The bot is nobody's account: no token is made of it, and it owns nothing.
   expect(await (await server.admin('GET', '/users/x%5Bbot%5D')).json()).toMatchObject({ login: 'x[bot]', type: 'Bot' })
   expect((await server.admin('POST', '/admin/users/x%5Bbot%5D/authorizations', { scopes: ['repo'] })).status).toBe(404)

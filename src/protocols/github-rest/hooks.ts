@@ -4,6 +4,7 @@ import { getDelivery, listDeliveries, redeliver } from '../../core/hooks/deliver
 import {
   createHook,
   deleteHook,
+  getAppHook,
   getHook,
   listHooks,
   pingHookAt,
@@ -109,6 +110,7 @@ const PLACES: Place[] = [
 
 /** Webhooks and their deliveries: https://docs.github.com/rest/repos/webhooks */
 export function hookRoutes(app: App, deps: RestDeps): void {
+  appHookRoutes(app, deps)
   for (const place of PLACES) {
     crudRoutes(app, deps, place)
     configRoutes(app, deps, place)
@@ -249,11 +251,56 @@ function sendRoutes(app: App, deps: RestDeps, place: Place): void {
   }
 }
 
+/** The one webhook of an App: it is made with the App. */
+function appHookRoutes(app: App, deps: RestDeps): void {
+  const place = { kind: 'app' } as const
+  const declared = (operation: string) => ({
+    config: { access: { by: 'actor' as const, need: needs.app }, docs: `apps/webhooks#${operation}` },
+    schema: { operationId: `apps/${operation}` },
+  })
+  const get = declared('get-webhook-config-for-app')
+  app.get('/app/hook/config', get, async (request) => presentHookConfig(await getAppHook(deps, request.actor)))
+
+  const update = declared('update-webhook-config-for-app')
+  app.patch('/app/hook/config', { ...update, schema: { ...update.schema, body: ConfigBody } }, async (request) => {
+    const { id } = await getAppHook(deps, request.actor)
+    const change = { config: configOf(request.body), replacesConfig: false }
+    return presentHookConfig((await updateHook(deps, request.actor, place, id, change)).hook)
+  })
+
+  const deliveries = '/app/hook/deliveries'
+  const list = declared('list-webhook-deliveries')
+  app.get(deliveries, { ...list, schema: { ...list.schema, querystring: DeliveriesQuery } }, async (request, reply) => {
+    const hook = await getAppHook(deps, request.actor)
+    const { status, cursor } = request.query
+    const succeeded = status === 'success' ? true : status === 'failure' ? false : undefined
+    const filter = { before: cursorOf(cursor), succeeded, limit: pageOf(request.query).limit }
+    const listed = await listDeliveries(deps, request.actor, place, hook.id, filter)
+    const last = listed.deliveries.at(-1)
+    if (listed.isMore && last) linkNext(reply, `${apiOf(deps, request)}${deliveries}`, request.query, last.id)
+    return listed.deliveries.map(presentDelivery)
+  })
+
+  const one = declared('get-webhook-delivery')
+  const params = Type.Object({ delivery_id: Type.String() })
+  app.get(`${deliveries}/:delivery_id`, { ...one, schema: { ...one.schema, params } }, async (request) => {
+    const hook = await getAppHook(deps, request.actor)
+    return presentWholeDelivery(await getDelivery(deps, request.actor, place, { hookId: hook.id, id: idOf(request.params.delivery_id) }))
+  })
+
+  const again = declared('redeliver-webhook-delivery')
+  app.post(`${deliveries}/:delivery_id/attempts`, { ...again, schema: { ...again.schema, params } }, async (request, reply) => {
+    const hook = await getAppHook(deps, request.actor)
+    await redeliver(deps, request.actor, place, { hookId: hook.id, id: idOf(request.params.delivery_id) })
+    return reply.code(202).send({})
+  })
+}
+
 function placeOf({ kind }: Place, request: FastifyRequest): HookPlace {
   const params = request.params as Record<string, string>
   if (kind === 'repository') return { kind, repository: repositoryOf(request) }
   if (kind === 'enterprise') return { kind, slug: params['enterprise'] ?? '' }
-  if (kind === 'global') return { kind }
+  if (kind === 'global' || kind === 'app') return { kind }
   const id = params['organization_id']
   return { kind, organization: id === undefined ? { login: params['org'] ?? '' } : { id: idOf(id) } }
 }

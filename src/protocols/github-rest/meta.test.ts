@@ -38,3 +38,32 @@ test('asking for the rate limit is free, anything else is counted', async () => 
   expect(body.rate).toMatchObject({ used: 1 })
   expect(body.resources.core).toEqual(body.rate)
 })
+
+test('where a limit is set it is kept, in words that clients wait by; machines register all the same', async () => {
+  await using server = await startServer({ config: { rateLimit: 60 } })
+  await server.organization('acme')
+  const mona = await server.user('mona')
+  const registration = await server.registrationToken('/orgs/acme')
+  const status = async () => (await mona.call('GET', '/user')).status
+  for (let i = 0; i < 59; i++) expect(await status()).toBe(200)
+  const etag = (await mona.call('GET', '/user')).headers.get('etag') ?? ''
+
+  const refused = await mona.call('GET', '/user')
+  expect(refused.status).toBe(403)
+  expect(refused.headers.get('x-ratelimit-remaining')).toBe('0')
+  expect(((await refused.json()) as { message: string }).message).toMatch(/^API rate limit exceeded for user ID \d+\.$/)
+  expect((await mona.call('GET', '/rate_limit')).status).toBe(200)
+  expect((await server.admin('GET', '/user')).status).toBe(200)
+  const remote = { Authorization: `RemoteAuth ${registration}` }
+  const listed = async () => (await server.call(undefined)('GET', '/orgs/acme/actions/runners', undefined, remote)).status
+  for (let i = 0; i < 70; i++) expect(await listed()).toBe(200)
+  expect(etag).not.toBe('')
+})
+
+test('an answer that tells nothing new costs nothing', async () => {
+  await using server = await startServer()
+  const mona = await server.user('mona')
+  const etag = (await mona.call('GET', '/user')).headers.get('etag') ?? ''
+  const again = await mona.call('GET', '/user', undefined, { 'If-None-Match': etag })
+  expect([again.status, again.headers.get('x-ratelimit-used')]).toEqual([304, '1'])
+})

@@ -24,9 +24,9 @@ export function presentApp(bases: Bases, { app, owner, installations }: AppView)
   }
 }
 
-/** The one answer that has the secrets of an App. No hook of an App is sent yet, so it has no secret either. */
+/** The one answer that has the secrets of an App. */
 export function presentNewApp(bases: Bases, made: NewApp) {
-  return { ...presentApp(bases, made), client_secret: made.clientSecret, webhook_secret: null, pem: made.privateKey }
+  return { ...presentApp(bases, made), client_secret: made.clientSecret, webhook_secret: made.webhookSecret, pem: made.privateKey }
 }
 
 /** installation. */

@@ -11,12 +11,13 @@ import { isoTime, nodeId } from './room.ts'
 
 /** What a webhook is sent (rest-api.md §5.2, §5.3). */
 export function presentHookPayload(bases: Bases, message: HookMessage, context: HookContext): Record<string, unknown> {
-  const { repository, organization, enterprise, sender } = context
+  const { repository, organization, enterprise, sender, installationId } = context
   const beside = {
     ...(repository && { repository: presentRepository(bases, repository) }),
     ...(organization && { organization: presentSimpleOrganization(bases, organization) }),
     ...(enterprise && { enterprise: presentEnterprise(bases, enterprise) }),
     ...(sender && { sender: presentSimpleUser(bases, sender) }),
+    ...(installationId !== undefined && { installation: { id: installationId, node_id: nodeId('Installation', installationId) } }),
   }
   switch (message.event) {
     case 'workflow_job':

@@ -70,7 +70,7 @@ export function useGitHubRest(room: App, deps: RestDeps): void {
     writeScopes(request, reply)
   })
   useDeclaredAccess(room, deps)
-  room.addHook('onSend', async (request, reply, payload) => conditional(request, reply, payload))
+  room.addHook('onSend', async (request, reply, payload) => conditional(deps, request, reply, payload))
 }
 
 /** The canonical address of a repository that is asked for by a name it had once, for those who may see it. */
@@ -140,7 +140,7 @@ function writeScopes(request: FastifyRequest, reply: FastifyReply): void {
 }
 
 /** ETag of the body and 304 for one that the client has (rest-api.md 3.7). */
-async function conditional(request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
+async function conditional(deps: RestDeps, request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
   const { statusCode } = reply
   if (typeof payload !== 'string' || (statusCode !== 200 && statusCode !== 201)) return payload
   const etag = `"${createHash('sha256').update(payload).digest('hex')}"`
@@ -149,6 +149,7 @@ async function conditional(request: FastifyRequest, reply: FastifyReply, payload
   reply.header('Cache-Control', request.actor.kind === 'anonymous' ? 'public, max-age=60, s-maxage=60' : 'private, max-age=60, s-maxage=60')
   const wanted = request.headers['if-none-match']
   if (wanted === undefined || !matchesEtag(wanted, etag)) return payload
+  deps.rateLimits.refund(request, reply)
   reply.code(304).removeHeader('Content-Type')
   reply.removeHeader('Content-Length')
   return ''

@@ -1,0 +1,126 @@
+import { expect, test } from 'vitest'
+import { startServer } from '../../../test/support/start-server.ts'
+import { wireRunner } from '../../../test/support/wire-runner.ts'
+
+interface Entry {
+  action: string
+  actor: string
+  actor_ip: string
+  org: string | null
+  repo: string | null
+  user_agent: string
+  request_id: string
+  data: Record<string, unknown>
+}
+
+async function startAudited() {
+  const server = await startServer()
+  await server.organization('acme')
+  await server.organization('other')
+  await server.repository('acme', 'rocket')
+  const ada = await server.user('ada')
+  await server.admin('PUT', '/orgs/acme/memberships/ada', { role: 'admin' })
+  const log = async (query = '', place = '/orgs/acme') => {
+    const answer = await ada.call('GET', `${place}/audit-log${query}`)
+    return { status: answer.status, link: answer.headers.get('link'), entries: (await answer.json()) as Entry[] }
+  }
+  return { server, ada, log, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() }
+}
+
+test('who did what to which runner, group, token, rule, webhook and repository, from where', async () => {
+  await using t = await startAudited()
+  const { server, ada } = t
+  const runner = await wireRunner(server, 'acme', { name: 'box', token: await server.registrationToken('/orgs/acme', ada.token) })
+  await ada.call('POST', `/orgs/acme/actions/runners/${runner.id}/labels`, { labels: ['gpu'] })
+  const { id } = (await (await ada.call('POST', '/orgs/acme/actions/runner-groups', { name: 'big' })).json()) as { id: number }
+  await ada.call('PATCH', `/orgs/acme/actions/runner-groups/${id}`, { allows_public_repositories: true })
+  await ada.call('DELETE', `/orgs/acme/actions/runner-groups/${id}`)
+  await ada.call('POST', '/api/fleetfoot/orgs/acme/queue/rules', { name: 'r', priority: 1 })
+  await ada.call('PUT', `/api/fleetfoot/orgs/acme/queue/pauses/runners/${runner.id}`, { reason: 'disk' })
+  await ada.call('PUT', '/repos/acme/rocket/collaborators/admin', { permission: 'push' })
+  await ada.call('POST', '/orgs/acme/hooks', { name: 'web', config: { url: 'https://example.com/' } })
+  await ada.call('PATCH', '/repos/acme/rocket', { description: 'fast' })
+  await ada.call('DELETE', `/orgs/acme/actions/runners/${runner.id}`)
+  await server.admin('DELETE', '/repos/acme/rocket')
+
+  const { entries } = await t.log('?per_page=100')
+  expect(entries.map(({ action, actor }) => `${action} ${actor}`).toReversed()).toEqual([
+    'repo.create admin',
+    'membership.set admin',
+    'org.create_runner_registration_token ada',
+    'org.create_runner_registration_token admin',
+    'org.register_self_hosted_runner ada',
+    'org.self_hosted_runner_labels_updated ada',
+    'org.runner_group_created ada',
+    'org.runner_group_updated ada',
+    'org.runner_group_removed ada',
+    'queue_rule.created ada',
+    'pause.started ada',
+    'repo.add_member ada',
+    'hook.create ada',
+    'repo.update ada',
+    'org.remove_self_hosted_runner ada',
+    'repo.destroy admin',
+  ])
+  const made = entries.find(({ action }) => action === 'org.runner_group_created')
+  expect(made).toMatchObject({ actor_ip: '127.0.0.1', user_agent: 'fleetfoot-test', org: 'acme', data: { name: 'big' } })
+  expect(made?.request_id).toMatch(/^[0-9A-F]{4}:/)
+  expect(JSON.stringify(entries)).not.toMatch(/ghp_|secret/)
+
+  expect((await t.log('', '/orgs/other')).status).toBe(404)
+  expect((await t.log('', '/enterprises/fleetfoot')).status).toBe(404)
+  const everything = (await (await server.admin('GET', '/enterprises/fleetfoot/audit-log?per_page=100')).json()) as Entry[]
+  expect(everything.length).toBe(entries.length)
+  const reader = await server.user('ada', { scopes: ['read:audit_log'] })
+  expect((await reader.call('GET', '/orgs/acme/audit-log')).status).toBe(200)
+  expect((await reader.call('GET', '/orgs/acme/actions/runners')).status).toBe(403)
+})
+
+test('entries are asked for by phrase, paged by cursor both ways, and exported whole', async () => {
+  await using t = await startAudited()
+  for (const name of ['a', 'b', 'c', 'd', 'e']) await t.ada.call('POST', '/orgs/acme/actions/runner-groups', { name })
+  const names = ({ entries }: { entries: Entry[] }) => entries.map(({ data }) => data['name'])
+  const phrase = 'phrase=action:org.runner_group_*%20actor:ada'
+
+  expect(names(await t.log(`?${phrase}`))).toEqual(['e', 'd', 'c', 'b', 'a'])
+  expect(names(await t.log(`?${phrase}&order=asc`))).toEqual(['a', 'b', 'c', 'd', 'e'])
+  expect((await t.log('?phrase=actor:admin')).entries.map(({ action }) => action)).toEqual(['membership.set', 'repo.create'])
+  expect(names(await t.log('?phrase=runner_group%20created:%3E%3D2999-01-01'))).toEqual([])
+  expect((await t.log('?phrase=runner_group%20created:2020-01-01..2999-01-01')).entries.length).toBe(5)
+  expect((await t.log('?phrase=repo:acme/rocket')).entries.map(({ action }) => action)).toEqual(['repo.create'])
+
+  const first = await t.log(`?${phrase}&per_page=2`)
+  const follow = async (link: string | null, rel: string) => {
+    const url = new RegExp(`<([^>]+)>; rel="${rel}"`).exec(link ?? '')?.[1] ?? ''
+    return t.log(new URL(url).search)
+  }
+  expect(first.link).not.toContain('prev')
+  const second = await follow(first.link, 'next')
+  expect([names(first), names(second)]).toEqual([
+    ['e', 'd'],
+    ['c', 'b'],
+  ])
+  const third = await follow(second.link, 'next')
+  expect(third.link).not.toContain('next')
+  expect(names(third)).toEqual(['a'])
+  expect(names(await follow(third.link, 'prev'))).toEqual(['c', 'b'])
+  expect((await t.log('?after=x')).status).toBe(400)
+
+  const lines = (await (await t.ada.call('GET', '/api/fleetfoot/orgs/acme/audit-log/export?phrase=runner_group')).text())
+    .trimEnd()
+    .split('\n')
+  expect(lines.map((line) => (JSON.parse(line) as { data: { name: string } }).data.name)).toEqual(['a', 'b', 'c', 'd', 'e'])
+  await t.ada.call('POST', '/orgs/acme/actions/runner-groups', { name: 'with "quotes", and a comma' })
+  const csv = await (await t.server.admin('GET', '/api/fleetfoot/enterprises/fleetfoot/audit-log/export?format=csv')).text()
+  expect(csv.split('\r\n')[0]).toBe('id,at,action,actor,actor_id,actor_ip,org,repo,subject,subject_id,request_id,data')
+  expect(csv).toContain('""with \\""quotes\\"", and a comma""')
+  expect((await t.ada.call('GET', '/api/fleetfoot/enterprises/fleetfoot/audit-log/export')).status).toBe(404)
+})
+
+test('the database itself keeps what was written', async () => {
+  await using t = await startAudited()
+  const { db } = t.server.deps
+  await expect(db.updateTable('auditEntry').set({ action: 'nothing' }).execute()).rejects.toThrow('append-only')
+  await expect(db.deleteFrom('auditEntry').execute()).rejects.toThrow('append-only')
+  expect((await t.log()).entries.length).toBeGreaterThan(0)
+})

@@ -1,0 +1,74 @@
+import { needs, type Actor } from '../../model/access.ts'
+import { parsePhrase, type AuditEntry } from '../../model/audit.ts'
+import { auditPage } from '../../store/audit.ts'
+import { accountById } from '../../store/accounts.ts'
+import { repositoryById } from '../../store/repositories.ts'
+import { fullName } from '../../model/account.ts'
+import { authorizeEnterprise, authorizeOrganization, type OrganizationRef } from '../access/authorize.ts'
+import type { Deps } from '../deps.ts'
+
+type AuditDeps = Pick<Deps, 'db' | 'log'>
+
+export type AuditPlace = { kind: 'enterprise'; slug: string } | { kind: 'organization'; organization: OrganizationRef }
+
+export interface AuditQuery {
+  phrase: string
+  order: 'asc' | 'desc'
+  /** The id after which the page begins. */
+  after?: number | undefined
+  limit: number
+}
+
+/** An entry with the names that its ids have now; null for what is gone. */
+export interface AuditView {
+  entry: AuditEntry
+  organization: string | null
+  repository: string | null
+}
+
+/** What people did in an organization, or anywhere, for its owners: by phrase, one page. `more` when there are later entries. */
+export async function listAudit(
+  deps: AuditDeps,
+  actor: Actor,
+  place: AuditPlace,
+  query: AuditQuery,
+): Promise<{ entries: AuditView[]; more: boolean }> {
+  const organizationId = await organizationOf(deps, actor, place)
+  const { phrase, order, after, limit } = query
+  const found = await auditPage(deps.db, { organizationId, filter: parsePhrase(phrase), order, after, limit: limit + 1 })
+  const entries: AuditView[] = []
+  for (const entry of found.slice(0, limit)) entries.push(await viewOf(deps, entry))
+  return { entries, more: found.length > limit }
+}
+
+const BATCH = 500
+
+/** Every entry of a place, oldest first, read as it is taken. The rights are checked before the first one. */
+export async function exportAudit(deps: AuditDeps, actor: Actor, place: AuditPlace, phrase: string): Promise<AsyncGenerator<AuditView>> {
+  const organizationId = await organizationOf(deps, actor, place)
+  return all(deps, organizationId, phrase)
+}
+
+async function* all(deps: AuditDeps, organizationId: number | undefined, phrase: string): AsyncGenerator<AuditView> {
+  let after = 0
+  for (;;) {
+    const entries = await auditPage(deps.db, { organizationId, filter: parsePhrase(phrase), order: 'asc', after, limit: BATCH })
+    for (const entry of entries) yield viewOf(deps, entry)
+    if (entries.length < BATCH) return
+    after = entries.at(-1)?.id ?? after
+  }
+}
+
+async function organizationOf(deps: AuditDeps, actor: Actor, place: AuditPlace): Promise<number | undefined> {
+  if (place.kind === 'enterprise') {
+    await authorizeEnterprise(deps, actor, place.slug, needs.enterpriseAudit)
+    return undefined
+  }
+  return (await authorizeOrganization(deps, actor, place.organization, needs.organizationAudit)).id
+}
+
+async function viewOf({ db }: AuditDeps, entry: AuditEntry): Promise<AuditView> {
+  const repository = entry.repositoryId === null ? undefined : await repositoryById(db, entry.repositoryId)
+  const organization = entry.organizationId === null ? undefined : await accountById(db, entry.organizationId)
+  return { entry, organization: organization?.login ?? null, repository: repository ? fullName(repository) : null }
+}

@@ -1,0 +1,112 @@
+import { Webhooks } from '@octokit/webhooks'
+import { expect, test } from 'vitest'
+import { asApp, installApp, type TestApp } from '../../../test/support/apps.ts'
+import { fits } from '../../../test/support/fits.ts'
+import { startHookReceiver } from '../../../test/support/hook-receiver.ts'
+import { sendHooks } from '../../../test/support/hooks.ts'
+import { oneJob, queueRun } from '../../../test/support/queue.ts'
+import { startServer } from '../../../test/support/start-server.ts'
+
+/** An App with a webhook at a receiver, in an organization with two repositories. */
+async function start(permissions: Record<string, string>, events: string[]) {
+  const server = await startServer()
+  const receiver = await startHookReceiver()
+  await server.organization('acme')
+  const rocket = await server.repository('acme', 'rocket')
+  const site = await server.repository('acme', 'site')
+  const body = { name: 'Fleet', owner: 'acme', permissions, events, hook_url: receiver.url }
+  const app = (await (await server.admin('POST', '/api/fleetfoot/apps', body)).json()) as TestApp
+  return {
+    server,
+    receiver,
+    rocket,
+    site,
+    app,
+    call: asApp(server, app),
+    async [Symbol.asyncDispose]() {
+      await receiver[Symbol.asyncDispose]()
+      await server[Symbol.asyncDispose]()
+    },
+  }
+}
+
+test('an App hears of the repositories that its installation reaches, what its permissions let it see, signed', async () => {
+  await using at = await start({ actions: 'read' }, ['workflow_job', 'check_run', 'push'])
+  const { server, receiver, rocket, site, app } = at
+  const id = await installApp(server, app, 'acme', ['rocket'])
+  await queueRun(server, rocket, oneJob())
+  await queueRun(server, site, oneJob())
+  await server.push(server.adminToken, rocket, { a: '1' })
+  await sendHooks(server)
+
+  expect(receiver.received.map(({ headers, payload }) => [headers['x-github-event'], payload.action, payload.repository.name])).toEqual([
+    ['workflow_job', 'queued', 'rocket'],
+  ])
+  const [told] = receiver.received
+  expect(told?.payload.installation).toMatchObject({ id })
+  expect(told?.headers).toMatchObject({
+    'x-github-hook-installation-target-type': 'integration',
+    'x-github-hook-installation-target-id': String(app.id),
+  })
+  const secret = String((app as { webhook_secret?: string }).webhook_secret)
+  expect(await new Webhooks({ secret }).verify(told?.body ?? '', String(told?.headers['x-hub-signature-256']))).toBe(true)
+  const stored = await server.deps.db.selectFrom('hook').select('secret').executeTakeFirstOrThrow()
+  expect(stored.secret).not.toContain(secret)
+})
+
+test('an App hears nothing while it is suspended, where it is not installed, and when it is gone', async () => {
+  await using at = await start({ actions: 'read' }, ['workflow_job'])
+  const { server, receiver, rocket, app, call } = at
+  const told = async () => {
+    const before = receiver.received.length
+    await queueRun(server, rocket, oneJob())
+    await sendHooks(server)
+    return receiver.received.length - before
+  }
+
+  expect(await told()).toBe(0)
+  const id = await installApp(server, app, 'acme')
+  expect(await told()).toBe(1)
+  await call('PUT', `/app/installations/${id}/suspended`)
+  expect(await told()).toBe(0)
+  await call('DELETE', `/app/installations/${id}/suspended`)
+  expect(await told()).toBe(1)
+  expect((await server.admin('PATCH', '/api/fleetfoot/apps/fleet', { events: ['workflow_run'] })).status).toBe(200)
+  await told()
+  expect(receiver.received.at(-1)?.headers['x-github-event']).toBe('workflow_run')
+  expect((await server.admin('DELETE', '/api/fleetfoot/apps/fleet')).status).toBe(204)
+  expect(await told()).toBe(0)
+})
+
+test('an App sees and changes its webhook, and has a delivery sent again', async () => {
+  await using at = await start({ actions: 'read' }, ['workflow_job'])
+  await using other = await startHookReceiver()
+  const { server, receiver, rocket, app, call } = at
+  await installApp(server, app, 'acme')
+  await queueRun(server, rocket, oneJob())
+  await sendHooks(server)
+
+  const config = { url: receiver.url, content_type: 'json', insecure_ssl: '0', secret: '********' }
+  expect(await fits('apps/get-webhook-config-for-app', 200, call('GET', '/app/hook/config'))).toEqual(config)
+  const [delivery] = await fits('apps/list-webhook-deliveries', 200, call('GET', '/app/hook/deliveries'))
+  expect(delivery).toMatchObject({ event: 'workflow_job', action: 'queued', status: 'OK', status_code: 200, redelivery: false })
+  const whole = await fits('apps/get-webhook-delivery', 200, call('GET', `/app/hook/deliveries/${delivery.id}`))
+  expect(whole.request.payload).toMatchObject({ action: 'queued' })
+
+  const changed = await fits(
+    'apps/update-webhook-config-for-app',
+    200,
+    call('PATCH', '/app/hook/config', { url: other.url, secret: 'hush' }),
+  )
+  expect(changed).toEqual({ ...config, url: other.url })
+  await fits('apps/redeliver-webhook-delivery', 202, call('POST', `/app/hook/deliveries/${delivery.id}/attempts`))
+  await sendHooks(server)
+  const [again] = other.received
+  expect(again?.headers['x-github-delivery']).toBe(delivery.guid)
+  expect(await new Webhooks({ secret: 'hush' }).verify(again?.body ?? '', String(again?.headers['x-hub-signature-256']))).toBe(true)
+
+  for (const path of ['/app/hook/deliveries/999999', '/app/hook/deliveries/x']) expect((await call('GET', path)).status).toBe(404)
+  await server.admin('PATCH', '/api/fleetfoot/apps/fleet', { hook_url: null })
+  expect((await call('GET', '/app/hook/config')).status).toBe(404)
+  expect((await call('PATCH', '/app/hook/config', { url: other.url })).status).toBe(404)
+})
