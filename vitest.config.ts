@@ -18,7 +18,7 @@ export default defineConfig({
         test: {
           name: 'main',
           include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
-          exclude: ['test/cluster/**', 'test/runner/**', 'node_modules/**'],
+          exclude: ['test/cluster/**', 'test/runner/**', 'test/clients/**', 'node_modules/**'],
           env: { FLEETFOOT_TEST_DATABASE_KIND: 'sqlite' },
           ...patient,
           server,
@@ -65,6 +65,16 @@ export default defineConfig({
           testTimeout: 300_000,
           hookTimeout: 120_000,
           fileParallelism: false,
+          server,
+        },
+      },
+      {
+        test: {
+          name: 'clients',
+          include: ['test/clients/**/*.test.ts'],
+          env: { FLEETFOOT_TEST_DATABASE_KIND: 'sqlite' },
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
           server,
         },
       },

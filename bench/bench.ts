@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { claims } from './rows/claims.ts'
+import { fleet } from './rows/fleet.ts'
 import { idle } from './rows/idle.ts'
 import { jit } from './rows/jit.ts'
 import { jobs } from './rows/jobs.ts'
@@ -15,7 +16,7 @@ import type { Bench, BenchOptions, Row } from './support/row.ts'
  * a temporary data folder, this process is the load. Ratios are measured in the same run, in turns, and are medians. A missed aim is shown
  * and does not fail; a row that could not be measured ends with 1.
  */
-const BENCHES: Bench[] = [lists, idle, memory, jobs, claims, start, jit, push, webhooks]
+const BENCHES: Bench[] = [lists, fleet, idle, memory, jobs, claims, start, jit, push, webhooks]
 
 const USAGE = `usage: npm run bench -- [--only ${BENCHES.map(({ name }) => name).join('|')}] [--quick] [--profile DIR]`
 

@@ -144,6 +144,37 @@ export async function seedRunners(
   return made
 }
 
+/** Runner groups of an owner, numbered after the Default one, and the runners spread over all of them. */
+export async function seedGroups(db: Db, owner: ScopeRef, { count, runners }: { count: number; runners: SeededRunner[] }): Promise<void> {
+  if (owner.kind === 'repository') throw new Error('repositories have no groups')
+  const ownerKind = owner.kind
+  const now = Date.now()
+  await db.transaction().execute(async (tx) => {
+    const ids: number[] = []
+    for (let begin = 0; begin < count; begin += BATCH) {
+      const rows = Array.from({ length: Math.min(BATCH, count - begin) }, (_, offset) => ({
+        ownerKind,
+        ownerId: owner.id,
+        number: begin + offset + 2,
+        name: `group-${begin + offset}`,
+        nameKey: `group-${begin + offset}`,
+        visibility: 'all',
+        allowsPublicRepositories: 0,
+        createdAt: now,
+        updatedAt: now,
+      }))
+      ids.push(...(await tx.insertInto('runnerGroup').values(rows).returning('id').execute()).map(({ id }) => id))
+    }
+    for (const [index, { id }] of runners.entries()) {
+      await tx
+        .updateTable('runner')
+        .set({ groupId: ids[index % ids.length] ?? null })
+        .where('id', '=', id)
+        .execute()
+    }
+  })
+}
+
 async function labelIds(db: Db, names: string[]): Promise<Map<string, number>> {
   for (let i = 0; i < names.length; i += BATCH) {
     await db

@@ -28,7 +28,9 @@ import { assignmentOfRunner, assignmentsSilent, jobClaim, jobsOnRunners, jobsQue
 import { migrate } from './migrate.ts'
 import type { Db } from './open.ts'
 import { lastPushOf } from './pushes.ts'
-import { runnerById } from './runners.ts'
+import { jobsAhead, queuedPage, recentDurations } from './queue.ts'
+import { groupPolicies } from './runner-groups.ts'
+import { candidatesFor, runnerById } from './runners.ts'
 import type { Schema } from './schema.ts'
 import { sqliteDialect } from './sqlite.ts'
 import { expiredDelete, tokenByHash, tokenDeleteOfInstallation } from './tokens.ts'
@@ -97,6 +99,32 @@ test('no statement of webhooks does, whatever the number of events and deliverie
 
   expect(count).toBeGreaterThan(20)
   expect(scans).toEqual([])
+})
+
+test('no statement of a page of the queue does', async () => {
+  const { count, scans } = await scansOf(async (tx) => {
+    const at = { scopeKind: 'organization', scopeId: 1, groupId: 1 } as const
+    const runner = { name: 'a', nameKey: 'a', labels: '[]', os: 'linux', version: '2', ephemeral: 0, updatesDisabled: 0, clientId: 'c' }
+    const { id } = await tx
+      .insertInto('runner')
+      .values({ ...at, ...runner, credentialVersion: 1, publicKey: '{}', createdAt: 1, lastSeenAt: 1, deletedAt: null })
+      .returning('id')
+      .executeTakeFirstOrThrow()
+    await tx
+      .insertInto('runnerLabel')
+      .values(['a', 'b'].map((nameKey) => ({ runnerId: id, nameKey })))
+      .execute()
+    const scopes = [{ kind: 'organization', id: 1 } as const]
+    await recentDurations(tx, 200)
+    await jobsAhead(tx, { rarestLabel: 'a', rank: 0, turn: 1 }, { id: 1, queuedAt: 1 }, 1000)
+    await queuedPage(tx, { kind: 'organization', id: 1 }, { offset: 0, limit: 30 })
+    await groupPolicies(tx, [1, 2])
+    expect((await candidatesFor(tx, scopes, ['a', 'b'], 1000)).matching).toHaveLength(1)
+  })
+
+  expect(count).toBeGreaterThan(5)
+  // What is counted within a limit is a subquery, which SQLite calls a scan of it.
+  expect(scans.filter((scan) => !/^SCAN (?:there|having|ahead|2-ROW VALUES CLAUSE|\(subquery-\d+\))$/.test(scan))).toEqual([])
 })
 
 /** How many statements `run` makes, and which of them read a whole table on SQLite. */

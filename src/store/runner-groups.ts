@@ -363,7 +363,20 @@ export async function inheritedAccessRemove(db: Db, { organizationId, group }: I
 /** Everything that decides what runners of a group may serve, as it is now. */
 export async function groupPolicy(db: Db, id: number): Promise<GroupPolicy | undefined> {
   const group = await runnerGroupById(db, id)
-  if (!group) return undefined
+  return group && policyOf(db, group)
+}
+
+/** The same of several groups; those that are gone are left out. */
+export async function groupPolicies(db: Db, ids: number[]): Promise<Map<number, GroupPolicy>> {
+  const policies = new Map<number, GroupPolicy>()
+  if (ids.length === 0) return policies
+  const rows = await db.selectFrom('runnerGroup').selectAll().where('id', 'in', ids).execute()
+  for (const row of rows) policies.set(row.id, await policyOf(db, decodeGroup(row)))
+  return policies
+}
+
+async function policyOf(db: Db, group: RunnerGroup): Promise<GroupPolicy> {
+  const { id } = group
   const selected = new Set<number>()
   if (group.visibility === 'selected') {
     const rows = await db.selectFrom('runnerGroupAccess').select('targetId').where('groupId', '=', id).execute()

@@ -1,4 +1,4 @@
-import { sql, type Selectable } from 'kysely'
+import { sql, type ExpressionBuilder, type Selectable } from 'kysely'
 import type { ScopeRef } from '../model/access.ts'
 import { DEFAULT_GROUP_NAME, DEFAULT_GROUP_NUMBER } from '../model/runner-group.ts'
 import type { Label, Runner } from '../model/runner.ts'
@@ -402,11 +402,27 @@ export async function candidatesFor(
   labels: string[],
   limit: number,
 ): Promise<{ matching: Candidate[]; labelsSomewhere: Set<string>; any: boolean }> {
-  const scoped = db
-    .selectFrom('runner')
-    .where('runner.deletedAt', 'is', null)
-    .where((eb) => eb.or(scopes.map(({ kind, id }) => eb.and([eb('scopeKind', '=', kind), eb('scopeId', '=', id)]))))
-  let matching = scoped
+  const within = (eb: ExpressionBuilder<Schema, 'runner'>) =>
+    eb.or(scopes.map(({ kind, id }) => eb.and([eb('runner.scopeKind', '=', kind), eb('runner.scopeId', '=', id)])))
+  const scoped = db.selectFrom('runner').where('runner.deletedAt', 'is', null).where(within)
+  const { count: there } = await db
+    .selectFrom(scoped.select('runner.id').limit(limit).as('there'))
+    .select((eb) => eb.fn.countAll<number>().as('count'))
+    .executeTakeFirstOrThrow()
+  if (there === 0) return { matching: [], labelsSomewhere: new Set(), any: false }
+  const rarest = await rarestOf(db, labels, there)
+  // A cross join keeps its order on SQLite, which has no statistics and would begin with every runner of the scope.
+  const begun =
+    rarest === undefined
+      ? scoped
+      : db
+          .selectFrom('runnerLabel as rare')
+          .crossJoin('runner')
+          .where('rare.nameKey', '=', rarest)
+          .whereRef('runner.id', '=', 'rare.runnerId')
+          .where('runner.deletedAt', 'is', null)
+          .where(within)
+  let matching = begun
     .leftJoin('runnerGroup', 'runnerGroup.id', 'runner.groupId')
     .leftJoin('runnerSession', 'runnerSession.runnerId', 'runner.id')
     .leftJoin('assignment', (join) =>
@@ -423,6 +439,7 @@ export async function candidatesFor(
       'assignment.id as busyAssignment',
     ])
   for (const label of labels) {
+    if (label === rarest) continue
     matching = matching.where((eb) =>
       eb.exists(
         eb.selectFrom('runnerLabel').select('runnerId').whereRef('runnerLabel.runnerId', '=', 'runner.id').where('nameKey', '=', label),
@@ -457,6 +474,21 @@ export async function candidatesFor(
     labelsSomewhere,
     any,
   }
+}
+
+/** The label that the fewest runners have, if they are no more than `fewest`. Nothing is counted beyond what decides. */
+async function rarestOf(db: Db, labels: string[], fewest: number): Promise<string | undefined> {
+  let rarest: { label: string; count: number } | undefined
+  for (const label of labels) {
+    const enough = rarest?.count ?? fewest + 1
+    const having = db.selectFrom('runnerLabel').select('runnerId').where('nameKey', '=', label).limit(enough)
+    const { count } = await db
+      .selectFrom(having.as('having'))
+      .select((eb) => eb.fn.countAll<number>().as('count'))
+      .executeTakeFirstOrThrow()
+    if (count < enough) rarest = { label, count }
+  }
+  return rarest?.label
 }
 
 /** Runners that have not been heard of since: 14 days, ephemeral ones a day (rest-api.md 4.2). Their ids, at most `limit`. */

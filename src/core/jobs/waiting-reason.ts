@@ -9,7 +9,7 @@ import type { QueueRule } from '../../model/queue-rule.ts'
 import { lineById } from '../../store/jobs.ts'
 import { pausesAmong, type Pause } from '../../store/pauses.ts'
 import { ruleById } from '../../store/queue-rules.ts'
-import { groupPolicy } from '../../store/runner-groups.ts'
+import { groupPolicies } from '../../store/runner-groups.ts'
 import { candidatesFor, type Candidate } from '../../store/runners.ts'
 import type { Deps } from '../deps.ts'
 import { holdsLine, isFull } from '../queue/holds.ts'
@@ -44,40 +44,56 @@ function needsText(open: string[]): string {
   return `waits for ${open.length === 1 ? 'job' : 'jobs'} ${open.join(', ')}`
 }
 
+type Found = Awaited<ReturnType<typeof candidatesFor>> & { pauses: Pause[] }
+
+/** What was read for one job of a list and is the same for the next: make one for a list, and none that lives longer. */
+export interface SeenRunners {
+  candidates: Map<string, Found>
+  groups: Map<number, Server['group']>
+}
+
+export const nothingSeen = (): SeenRunners => ({ candidates: new Map(), groups: new Map() })
+
 /** Why a queued job waits, and how many of the runners that it may have are online and idle. */
 export async function queuedState(
   { db, now, times }: Pick<Deps, 'db' | 'now' | 'times'>,
   repository: Repository,
   job: Job,
+  seen = nothingSeen(),
 ): Promise<{ reason: string; online: number; idle: number }> {
   const none = (reason: string) => ({ reason, online: 0, idle: 0 })
   const enterprise = await enterpriseGet(db)
-  const scopes: ScopeRef[] = [
-    { kind: 'repository', id: repository.id },
+  const above: ScopeRef[] = [
     { kind: 'organization', id: repository.owner.id },
     ...(repository.owner.kind === 'organization' ? [{ kind: 'enterprise' as const, id: enterprise.id }] : []),
   ]
   const labels = labelSet(job.labels)
-  const { matching, labelsSomewhere, any } = await candidatesFor(db, scopes, labels, COUNTED_AT_MOST)
+  const own = await findRunners(db, [{ kind: 'repository', id: repository.id }], labels)
+  const key = JSON.stringify([repository.owner.id, labels])
+  const shared = seen.candidates.get(key) ?? (await findRunners(db, above, labels))
+  seen.candidates.set(key, shared)
+  const matching = [...own.matching, ...shared.matching].slice(0, COUNTED_AT_MOST)
+  const labelsSomewhere = new Set([...own.labelsSomewhere, ...shared.labelsSomewhere])
+  const any = own.any || shared.any
   if (matching.length === 0) return none(nobodyText(labels, labelsSomewhere, any))
 
   const line = job.lineId === null ? undefined : await lineById(db, job.lineId)
   if (!line) return none('about to be put in line')
-  const servers = new Map<number | null, Server['group']>()
-  for (const { groupId } of matching) {
-    if (!servers.has(groupId))
-      servers.set(groupId, groupId === null ? undefined : ((await groupPolicy(db, groupId)) ?? closedGroup(groupId)))
-  }
+  const unseen = groupsOf(matching).filter((id) => !seen.groups.has(id))
+  const policies = await groupPolicies(db, unseen)
+  for (const id of unseen) seen.groups.set(id, policies.get(id) ?? closedGroup(id))
+  const asked = new Set(line.labels)
   const refused = new Map<Refusal, Candidate[]>()
   const allowed: Candidate[] = []
   for (const runner of matching) {
-    const why = refusal({ scope: runner.scope, labels: new Set(line.labels), group: servers.get(runner.groupId) }, line)
+    const group = runner.groupId === null ? undefined : seen.groups.get(runner.groupId)
+    const why = refusal({ scope: runner.scope, labels: asked, group }, line)
     if (why === undefined) allowed.push(runner)
-    else refused.set(why, [...(refused.get(why) ?? []), runner])
+    else if (refused.has(why)) refused.get(why)?.push(runner)
+    else refused.set(why, [runner])
   }
   if (allowed.length === 0) return none(refusedText(refused, line))
-  const groupIds = [...servers.keys()].filter((id) => id !== null)
-  const pauses = await pausesAmong(db, { runnerIds: allowed.map(({ id }) => id), groupIds })
+  const pauses = [...own.pauses, ...shared.pauses]
   const label = pauses.find((pause) => holdsLine(pause, line))
   if (label) return none(`the label ${label.labelKey} is paused: ${label.reason}`)
   if (line.limitId !== null && (await isFull(db, line.limitId))) return none(limitText(await ruleById(db, line.limitId)))
@@ -88,6 +104,16 @@ export async function queuedState(
   const online = free.filter((runner) => isOnline(runner, now(), times))
   return { reason: stateText(free, now(), times), online: online.length, idle: online.filter(({ busy }) => !busy).length }
 }
+
+/** The runners of these places that have the labels, and every pause that may hold one of them. */
+async function findRunners(db: Deps['db'], scopes: ScopeRef[], labels: string[]): Promise<Found> {
+  const found = await candidatesFor(db, scopes, labels, COUNTED_AT_MOST)
+  const { matching } = found
+  if (matching.length === 0) return { ...found, pauses: [] }
+  return { ...found, pauses: await pausesAmong(db, { runnerIds: matching.map(({ id }) => id), groupIds: groupsOf(matching) }) }
+}
+
+const groupsOf = (runners: Candidate[]) => [...new Set(runners.flatMap(({ groupId }) => groupId ?? []))]
 
 function limitText(rule: QueueRule | undefined): string {
   const most = rule?.effect.mostAtOnce ?? 0

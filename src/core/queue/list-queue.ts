@@ -5,7 +5,7 @@ import { jobsAhead, lanePlace, queuedPage, recentDurations, type Ended } from '.
 import { repositoryById } from '../../store/repositories.ts'
 import { authorizeRunnerScope, type RunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
-import { queuedState } from '../jobs/waiting-reason.ts'
+import { nothingSeen, queuedState } from '../jobs/waiting-reason.ts'
 import { queueReadNeeds } from './queue-needs.ts'
 
 /** Positions beyond this are not counted. */
@@ -35,6 +35,7 @@ export async function listQueue(
   const { jobs, total } = await queuedPage(deps.db, scope, { offset, limit })
   const durations = await recentDurations(deps.db, scope, DURATIONS)
   const states = new Map<string, Awaited<ReturnType<typeof queuedState>>>()
+  const seen = nothingSeen()
   const listed: QueuedJob[] = []
   for (const job of jobs) {
     const repository = await repositoryById(deps.db, job.repositoryId)
@@ -42,7 +43,7 @@ export async function listQueue(
     if (!repository || !place) continue
     // Jobs of one line wait for the same reason.
     const key = `${job.lineId}`
-    const state = states.get(key) ?? (await queuedState(deps, repository, job))
+    const state = states.get(key) ?? (await queuedState(deps, repository, job, seen))
     states.set(key, state)
     const ahead = await jobsAhead(deps.db, scope, place, job, POSITION_LIMIT)
     const position = ahead >= POSITION_LIMIT ? null : ahead + 1

@@ -285,6 +285,33 @@ test('the queue is listed with position, reason, priority and an estimate, for w
   }
 })
 
+test('a long queue is listed in the same order, page by page, without jobs of elsewhere', async () => {
+  await using t = await startQueue()
+  await t.server.organization('beta')
+  const elsewhere = await t.server.repository('beta', 'site')
+  const job = (index: number) => `  j${index}:\n    runs-on: self-hosted\n    steps:\n      - run: echo hi\n`
+  const [before] = await t.enqueue(t.other)
+  await queueRun(t.server, elsewhere, oneJob())
+  await queueRun(t.server, t.rocket, `on: push\njobs:\n${Array.from({ length: 110 }, (_, index) => job(index)).join('')}`)
+  t.clock.ahead += 5
+  const [after] = await t.enqueue(t.other)
+  const ids = async (path: string) => {
+    const listed = await t.call('GET', path)
+    return { total: listed['total_count'], ids: (listed['jobs'] as { id: number }[]).map(({ id }) => id) }
+  }
+
+  const first = await ids('/orgs/acme/queue?per_page=100')
+  const second = await ids('/orgs/acme/queue?per_page=100&page=2')
+  const ofOne = await ids('/repos/acme/rocket/queue?per_page=100&page=2')
+
+  const all = [...first.ids, ...second.ids]
+  expect([first.total, second.total, ofOne.total, new Set(all).size]).toEqual([112, 112, 110, 112])
+  expect([all[0], all[111]]).toEqual([before, after])
+  expect(all.slice(1, 111)).toEqual(all.slice(1, 111).toSorted((a, b) => a - b))
+  expect(ofOne.ids).toEqual(all.slice(101, 111))
+  expect((await ids('/orgs/beta/queue')).total).toBe(1)
+})
+
 test.each([
   {},
   { name: '', priority: 1 },

@@ -39,27 +39,6 @@ test('asking for the rate limit is free, anything else is counted', async () => 
   expect(body.resources.core).toEqual(body.rate)
 })
 
-test('GraphQL tells whose token it is and nothing else', async () => {
-  await using server = await startServer()
-  const mona = await server.user('mona')
-  const ask = async (query: unknown, path = '/api/graphql') => {
-    const answer = await mona.call('POST', path, { query })
-    return { status: answer.status, body: (await answer.json()) as Record<string, unknown> }
-  }
-
-  for (const query of ['query UserCurrent{viewer{login}}', '{ viewer { login } }', '\n query {\n viewer\n{ login\n}\n}\n']) {
-    expect(await ask(query)).toEqual({ status: 200, body: { data: { viewer: { login: 'mona' } } } })
-  }
-  expect((await ask('{viewer{login}}', '/api/v3/graphql')).status).toBe(200)
-  for (const query of ['', '{viewer{login id}}', 'mutation{a}', `query ${' '.repeat(50_000)}x`]) {
-    const { status, body } = await ask(query)
-    expect({ status, errors: Array.isArray(body['errors']), data: 'data' in body }).toEqual({ status: 200, errors: true, data: false })
-  }
-  expect((await ask(7)).status).toBe(422)
-  expect((await server.call(undefined)('POST', '/api/graphql', { query: '{viewer{login}}' })).status).toBe(401)
-  expect((await mona.call('GET', '/api/graphql')).status).toBe(404)
-})
-
 test('where a limit is set it is kept, in words that clients wait by; machines register all the same', async () => {
   await using server = await startServer({ config: { rateLimit: 60 } })
   await server.organization('acme')

@@ -241,3 +241,16 @@ test('logs are redirects that are good for a minute, and not found while there a
   expect((await fetch(address)).status).toBe(403)
   await fits('actions/download-workflow-run-logs', 302, t.call('GET', `/repos/acme/rocket/actions/runs/${run.id}/logs`))
 })
+
+test('a run is told to have no artifacts, and one that is not there is not found', async () => {
+  await using t = await startWithRepository()
+  const run = await queueRun(t.server, t.repository, oneJob())
+  const stranger = await t.server.user('stranger')
+  const path = `/repos/acme/rocket/actions/runs/${run.id}/artifacts`
+
+  const listed = await fits('actions/list-workflow-run-artifacts', 200, t.call('GET', `${path}?per_page=100`))
+
+  expect(listed).toEqual({ total_count: 0, artifacts: [] })
+  expect((await t.call('GET', '/repos/acme/rocket/actions/runs/999/artifacts')).status).toBe(404)
+  expect((await stranger.call('GET', path)).status).toBe(404)
+})

@@ -150,6 +150,18 @@ function runOnlyRoutes(app: App, deps: RestDeps, path: string): void {
       return reply.redirect(contentBaseOf(deps.book, request) + address, 302)
     },
   )
+  // Runs have no artifacts here. gh asks for them before it shows a run, and shows nothing when they are not found (rest-api.md §6.2).
+  app.get(
+    `${runs}/:run_id/artifacts`,
+    {
+      config: { ...read, docs: 'actions/artifacts' },
+      schema: { operationId: 'actions/list-workflow-run-artifacts', params, querystring: PageQuery },
+    },
+    async (request) => {
+      await getRun(deps, request.actor, repositoryOf(request), idOf(request.params.run_id))
+      return { total_count: 0, artifacts: [] }
+    },
+  )
   app.get(
     `${runs}/:run_id/jobs`,
     {
