@@ -115,8 +115,8 @@ test('no statement of a page of the queue does', async () => {
       .values(['a', 'b'].map((nameKey) => ({ runnerId: id, nameKey })))
       .execute()
     const scopes = [{ kind: 'organization', id: 1 } as const]
-    await recentDurations(tx, 200)
-    await jobsAhead(tx, { rarestLabel: 'a', rank: 0, turn: 1 }, { id: 1, queuedAt: 1 }, 1000)
+    await recentDurations(tx, { kind: 'organization', id: 1 }, 200)
+    await jobsAhead(tx, { kind: 'organization', id: 1 }, { rarestLabel: 'a', rank: 0, turn: 1, wideTurn: 1 }, { id: 1, queuedAt: 1 }, 1000)
     await queuedPage(tx, { kind: 'organization', id: 1 }, { offset: 0, limit: 30 })
     await groupPolicies(tx, [1, 2])
     expect((await candidatesFor(tx, scopes, ['a', 'b'], 1000)).matching).toHaveLength(1)
