@@ -17,6 +17,7 @@ import {
   installationSuspend,
 } from '../../store/apps.ts'
 import { eventInsert } from '../../store/events.ts'
+import { deliveriesDropOfInstallation } from '../../store/hook-deliveries.ts'
 import { repositoryById, repositoryByName } from '../../store/repositories.ts'
 import { tokenDeleteOfInstallation } from '../../store/tokens.ts'
 import { authorizeOrganization, requireApp, requireInstallation, requireSiteAdmin } from '../access/authorize.ts'
@@ -82,10 +83,11 @@ async function installationNamed(db: Deps['db'], input: { slug: string; account:
   return found(await installationAt(db, app.id, account.id))
 }
 
-/** Ends an installation and its tokens, at once. Call it in a transaction. @throws AppError not_found when another was first */
+/** Ends an installation, its tokens and what its App would still be told of it, at once. Call it in a transaction. @throws AppError not_found when another was first */
 export async function endInstallation(tx: Deps['db'], actor: Actor, installation: Installation, at: number): Promise<void> {
   await tokenDeleteOfInstallation(tx, installation.id)
   if (!(await installationDelete(tx, installation.id))) throw notFound()
+  await deliveriesDropOfInstallation(tx, installation.id)
   await changed(tx, actor, installation, at, 'deleted')
 }
 
@@ -162,7 +164,10 @@ export async function deleteInstallation({ db, now }: WriteDeps, actor: Actor, i
   await db.transaction().execute((tx) => endInstallation(tx, actor, installation, now()))
 }
 
-/** Suspends an installation of the App that signed: its tokens are refused until that ends. Doing it twice is no failure. */
+/**
+ * Suspends an installation of the App that signed: its tokens are refused until that ends, and its App is told nothing of it.
+ * Doing it twice is no failure.
+ */
 export async function suspendInstallation(deps: WriteDeps, actor: Actor, input: { id: number; suspended: boolean }): Promise<void> {
   const { installation } = await getInstallation(deps, actor, input.id)
   await setSuspended(deps, actor, installation, input.suspended)
@@ -183,6 +188,7 @@ async function setSuspended({ db, now }: WriteDeps, actor: Actor, installation: 
   const at = now()
   await db.transaction().execute(async (tx) => {
     await installationSuspend(tx, installation.id, suspended ? at : null, at)
+    if (suspended) await deliveriesDropOfInstallation(tx, installation.id)
     await changed(tx, actor, installation, at, suspended ? 'suspended' : 'unsuspended')
   })
 }

@@ -271,6 +271,7 @@ async function sendNow(deps: HookDeps, actor: Actor, owner: HookOwner, hook: Hoo
         event: message.event,
         action: message.action,
         repositoryId: owner.repository?.id ?? null,
+        installationId: null,
         eventId: null,
         orderKey: guid,
         payload: JSON.stringify(webhooks.present(message, context)),

@@ -1,5 +1,6 @@
 import { Webhooks } from '@octokit/webhooks'
 import { expect, test } from 'vitest'
+import { fanOutEvents } from '../../core/hooks/fan-out.ts'
 import { asApp, installApp, type TestApp } from '../../../test/support/apps.ts'
 import { fits } from '../../../test/support/fits.ts'
 import { startHookReceiver } from '../../../test/support/hook-receiver.ts'
@@ -76,6 +77,56 @@ test('an App hears nothing while it is suspended, where it is not installed, and
   expect(receiver.received.at(-1)?.headers['x-github-event']).toBe('workflow_run')
   expect((await server.admin('DELETE', '/api/fleetfoot/apps/fleet')).status).toBe(204)
   expect(await told()).toBe(0)
+})
+
+test('what waits for an App is not sent once its installation is suspended or gone, nor read or sent again', async () => {
+  await using at = await start({ actions: 'read' }, ['workflow_job'])
+  const { server, receiver, rocket, app, call } = at
+  const id = await installApp(server, app, 'acme')
+  const wait = async () => {
+    await queueRun(server, rocket, oneJob())
+    await fanOutEvents(server.deps)
+  }
+  const sent = async () => {
+    await sendHooks(server)
+    return receiver.of('workflow_job').length
+  }
+
+  await wait()
+  expect(await sent()).toBe(1)
+  const [told] = await fits('apps/list-webhook-deliveries', 200, call('GET', '/app/hook/deliveries'))
+  expect(told).toMatchObject({ event: 'workflow_job', installation_id: id })
+  const delivery = `/app/hook/deliveries/${told.id}`
+  const statuses = async () => [(await call('GET', delivery)).status, (await call('POST', `${delivery}/attempts`)).status]
+
+  await wait()
+  await call('PUT', `/app/installations/${id}/suspended`)
+  expect(await statuses()).toEqual([404, 404])
+  await call('DELETE', `/app/installations/${id}/suspended`)
+  expect(await sent()).toBe(1)
+  expect(await statuses()).toEqual([200, 202])
+  await call('DELETE', `/app/installations/${id}`)
+  expect(await statuses()).toEqual([404, 404])
+  await installApp(server, app, 'acme')
+  expect(await statuses()).toEqual([404, 404])
+  expect(await sent()).toBe(1)
+})
+
+test('a delivery that is made while its installation is being suspended is not sent', async () => {
+  await using at = await start({ actions: 'read' }, ['workflow_job'])
+  const { server, receiver, rocket, app, call } = at
+  const id = await installApp(server, app, 'acme')
+  await queueRun(server, rocket, oneJob())
+  const { webhooks } = server.deps
+  let suspended: Promise<unknown> | undefined
+  const present: typeof webhooks.present = (...told) => {
+    suspended ??= call('PUT', `/app/installations/${id}/suspended`)
+    return webhooks.present(...told)
+  }
+  await fanOutEvents({ ...server.deps, webhooks: { ...webhooks, present } })
+  await suspended
+  await sendHooks(server)
+  expect(receiver.of('workflow_job')).toEqual([])
 })
 
 test('an App sees and changes its webhook, and has a delivery sent again', async () => {

@@ -47,7 +47,7 @@ export function presentHookConfig({ contentType, insecureSsl, url, hasSecret }: 
 
 /** hook-delivery-item. */
 export function presentDelivery(delivery: Delivery) {
-  const { id, guid, deliveredAt, createdAt, redelivery, durationMs, status, statusCode, event, action, repositoryId } = delivery
+  const { id, guid, deliveredAt, createdAt, redelivery, durationMs, status, statusCode, event, action } = delivery
   return {
     id,
     guid,
@@ -58,8 +58,8 @@ export function presentDelivery(delivery: Delivery) {
     status_code: statusCode ?? 0,
     event,
     action,
-    installation_id: null,
-    repository_id: repositoryId,
+    installation_id: delivery.installationId,
+    repository_id: delivery.repositoryId,
     throttled_at: null,
   }
 }
