@@ -1,4 +1,4 @@
-import type { Actor } from '../../model/access.ts'
+import { accountOfActor, type Actor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import { labelSet, type Job } from '../../model/job.ts'
 import { EXPEDITED_RANK } from '../../model/queue-rule.ts'
@@ -36,7 +36,7 @@ export async function steerJob(
     const job = await jobById(tx, input.jobId)
     const line = job?.lineId == null ? undefined : await lineById(tx, job.lineId)
     if (job?.status !== 'queued' || !line) throw new AppError('conflict', 'The job does not stand in line')
-    const steeredBy = actor.kind === 'user' ? actor.userId : 0
+    const steeredBy = accountOfActor(actor)?.id ?? 0
     const to = await targetOf(tx, scope, job, steering)
     const result = await jobMove(tx, job, { ...line, ...to.place }, { ...to.change, steeredBy })
     if (result) await jobEvent(tx, result.job, 'job.steered', deps.now(), { ...steering }, actor)
