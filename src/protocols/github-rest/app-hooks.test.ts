@@ -1,12 +1,14 @@
 import { Webhooks } from '@octokit/webhooks'
 import { expect, test } from 'vitest'
 import { fanOutEvents } from '../../core/hooks/fan-out.ts'
-import { asApp, installApp, type TestApp } from '../../../test/support/apps.ts'
+import { createHook } from '../../core/hooks/hooks.ts'
+import { asApp, installApp, installationToken, type TestApp } from '../../../test/support/apps.ts'
 import { fits } from '../../../test/support/fits.ts'
-import { startHookReceiver } from '../../../test/support/hook-receiver.ts'
+import { startHookReceiver, type HookReceiver } from '../../../test/support/hook-receiver.ts'
 import { sendHooks } from '../../../test/support/hooks.ts'
 import { oneJob, queueRun } from '../../../test/support/queue.ts'
 import { startServer } from '../../../test/support/start-server.ts'
+import { payloadViolations } from '../../../test/support/webhook-description.ts'
 
 /** An App with a webhook at a receiver, in an organization with two repositories. */
 async function start(permissions: Record<string, string>, events: string[]) {
@@ -31,6 +33,75 @@ async function start(permissions: Record<string, string>, events: string[]) {
   }
 }
 
+/** All but pings. */
+const told = ({ received }: HookReceiver) => received.filter(({ headers }) => headers['x-github-event'] !== 'ping')
+
+test('an App is pinged when its webhook is made, written with it', async () => {
+  await using at = await start({ actions: 'read' }, ['workflow_job'])
+  const { server, receiver, app } = at
+  await sendHooks(server)
+  const [ping, ...more] = receiver.of('ping')
+  expect(more).toEqual([])
+  expect(payloadViolations('ping', ping?.payload)).toEqual([])
+  if (!ping) throw new Error('there was no ping')
+  const { hook, sender, enterprise } = ping.payload
+  expect(hook).toMatchObject({ type: 'App', app_id: app.id, config: { url: receiver.url, secret: '********' } })
+  expect([sender.login, enterprise, hook.url]).toEqual(['admin', undefined, undefined])
+  expect(new URL(hook.deliveries_url).pathname).toBe('/api/v3/app/hook/deliveries')
+
+  const change = (body: object) => server.admin('PATCH', '/api/fleetfoot/apps/fleet', body)
+  await change({ hook_url: `${receiver.url}/there` })
+  await sendHooks(server)
+  expect(receiver.of('ping')).toHaveLength(1)
+  await change({ hook_url: null })
+  await change({ hook_url: receiver.url })
+  await sendHooks(server)
+  expect(receiver.of('ping')).toHaveLength(2)
+})
+
+test('a webhook whose ping cannot be written is not made', async () => {
+  await using server = await startServer()
+  const present = () => {
+    throw new Error('died here')
+  }
+  const deps = { ...server.deps, webhooks: { ...server.deps.webhooks, present } }
+  const actor = { kind: 'system' } as const
+  const { id } = await server.repository('admin', 'rocket')
+  const place = { kind: 'repository', repository: { id } } as const
+  await expect(createHook(deps, actor, place, { config: { url: 'http://a.example' } })).rejects.toThrow('died here')
+  expect(await server.deps.db.selectFrom('hook').select('id').execute()).toEqual([])
+})
+
+test('a ping that an App asks for is sent by its bot', async () => {
+  await using at = await start({ repository_hooks: 'write' }, [])
+  await using other = await startHookReceiver()
+  const { server, app } = at
+  const call = server.call(await installationToken(server, app, await installApp(server, app, 'acme')))
+  const made = await call('POST', '/api/v3/repos/acme/rocket/hooks', { config: { url: other.url } })
+  const { id } = (await made.json()) as { id: number }
+  await call('POST', `/api/v3/repos/acme/rocket/hooks/${id}/pings`)
+  await sendHooks(server)
+  expect(other.of('ping').map(({ payload }) => payload.sender.login)).toEqual(['fleet[bot]', 'fleet[bot]'])
+})
+
+test('a webhook of an App that is inactive stays so at another address, and sends nothing that was waiting', async () => {
+  await using at = await start({ actions: 'read' }, ['workflow_job'])
+  const { server, receiver, rocket, app } = at
+  await installApp(server, app, 'acme')
+  const change = (body: object) => server.admin('PATCH', '/api/fleetfoot/apps/fleet', body)
+  await queueRun(server, rocket, oneJob())
+  await fanOutEvents(server.deps)
+  expect((await change({ hook_active: false })).status).toBe(200)
+  await change({ hook_url: `${receiver.url}/there` })
+  await queueRun(server, rocket, oneJob())
+  await sendHooks(server)
+  expect(receiver.received).toEqual([])
+  await change({ hook_active: true })
+  await queueRun(server, rocket, oneJob())
+  await sendHooks(server)
+  expect(told(receiver).map(({ path }) => path)).toEqual(['/hook/there'])
+})
+
 test('an App hears of the repositories that its installation reaches, what its permissions let it see, signed', async () => {
   await using at = await start({ actions: 'read' }, ['workflow_job', 'check_run', 'push'])
   const { server, receiver, rocket, site, app } = at
@@ -40,17 +111,17 @@ test('an App hears of the repositories that its installation reaches, what its p
   await server.push(server.adminToken, rocket, { a: '1' })
   await sendHooks(server)
 
-  expect(receiver.received.map(({ headers, payload }) => [headers['x-github-event'], payload.action, payload.repository.name])).toEqual([
+  expect(told(receiver).map(({ headers, payload }) => [headers['x-github-event'], payload.action, payload.repository.name])).toEqual([
     ['workflow_job', 'queued', 'rocket'],
   ])
-  const [told] = receiver.received
-  expect(told?.payload.installation).toMatchObject({ id })
-  expect(told?.headers).toMatchObject({
+  const [first] = told(receiver)
+  expect(first?.payload.installation).toMatchObject({ id })
+  expect(first?.headers).toMatchObject({
     'x-github-hook-installation-target-type': 'integration',
     'x-github-hook-installation-target-id': String(app.id),
   })
   const secret = String((app as { webhook_secret?: string }).webhook_secret)
-  expect(await new Webhooks({ secret }).verify(told?.body ?? '', String(told?.headers['x-hub-signature-256']))).toBe(true)
+  expect(await new Webhooks({ secret }).verify(first?.body ?? '', String(first?.headers['x-hub-signature-256']))).toBe(true)
   const stored = await server.deps.db.selectFrom('hook').select('secret').executeTakeFirstOrThrow()
   expect(stored.secret).not.toContain(secret)
 })
@@ -58,6 +129,7 @@ test('an App hears of the repositories that its installation reaches, what its p
 test('an App hears nothing while it is suspended, where it is not installed, and when it is gone', async () => {
   await using at = await start({ actions: 'read' }, ['workflow_job'])
   const { server, receiver, rocket, app, call } = at
+  await sendHooks(server)
   const told = async () => {
     const before = receiver.received.length
     await queueRun(server, rocket, oneJob())

@@ -4,7 +4,7 @@ import type { RunView } from '../../core/runs/runs.ts'
 import { fullName, type Enterprise, type Repository } from '../../model/account.ts'
 import { ZEN } from './meta.ts'
 import { presentSimpleOrganization, presentSimpleUser, type Bases } from './present-account.ts'
-import { presentHook } from './present-hook.ts'
+import { presentAppHook, presentHook } from './present-hook.ts'
 import { presentRepository } from './present-repository.ts'
 import { presentJob, presentRun, presentWorkflow } from './present-run.ts'
 import { isoTime, nodeId } from './room.ts'
@@ -36,7 +36,7 @@ export function presentHookPayload(bases: Bases, message: HookMessage, context: 
       return {
         zen: ZEN[hook.id % ZEN.length],
         hook_id: hook.id,
-        hook: presentHook(bases, homeOf(hook.owner.kind, context), hook),
+        hook: hook.owner.kind === 'app' ? presentAppHook(bases, hook) : presentHook(bases, homeOf(hook.owner.kind, context), hook),
         ...beside,
       }
     }
