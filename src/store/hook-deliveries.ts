@@ -186,12 +186,13 @@ export async function deliveriesDrop(db: Db, hookId: number): Promise<void> {
     .execute()
 }
 
-/** Ends what an App would still be sent through an installation. */
+/** Ends what an App would still be sent through an installation; what befell that itself is told all the same. */
 export async function deliveriesDropOfInstallation(db: Db, installationId: number): Promise<void> {
   await db
     .updateTable('hookDelivery')
     .set({ state: 'failed' })
     .where('installationId', '=', installationId)
+    .where('event', '!=', sql.lit('installation'))
     .where('state', '=', sql.lit('pending'))
     .execute()
 }

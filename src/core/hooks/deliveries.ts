@@ -36,8 +36,10 @@ export async function getDelivery(
   return delivery
 }
 
-async function requireLive(db: Deps['db'], { installationId }: Delivery): Promise<void> {
-  if (installationId !== null && !(await installationsLive(db, [installationId])).has(installationId)) throw notFound()
+/** What befell an installation itself may be read when it is gone. */
+async function requireLive(db: Deps['db'], { event, installationId }: Delivery): Promise<void> {
+  if (installationId !== null && event !== 'installation' && !(await installationsLive(db, [installationId])).has(installationId))
+    throw notFound()
 }
 
 const notFound = () => new AppError('not_found', 'Not Found')

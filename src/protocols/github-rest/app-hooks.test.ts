@@ -33,8 +33,9 @@ async function start(permissions: Record<string, string>, events: string[]) {
   }
 }
 
-/** All but pings. */
-const told = ({ received }: HookReceiver) => received.filter(({ headers }) => headers['x-github-event'] !== 'ping')
+/** What it heard of repositories. */
+const heard = ({ received }: HookReceiver) =>
+  received.filter(({ headers }) => !['ping', 'installation'].includes(String(headers['x-github-event'])))
 
 test('an App is pinged when its webhook is made, written with it', async () => {
   await using at = await start({ actions: 'read' }, ['workflow_job'])
@@ -57,6 +58,34 @@ test('an App is pinged when its webhook is made, written with it', async () => {
   await change({ hook_url: receiver.url })
   await sendHooks(server)
   expect(receiver.of('ping')).toHaveLength(2)
+})
+
+test('an App is told what befalls its installations, after that too', async () => {
+  await using at = await start({ actions: 'read' }, [])
+  const { server, receiver, rocket, app, call } = at
+  const id = await installApp(server, app, 'acme', ['rocket'])
+  await installApp(server, app, 'acme', ['rocket'])
+  await call('PUT', `/app/installations/${id}/suspended`)
+  await call('DELETE', `/app/installations/${id}/suspended`)
+  await server.admin('DELETE', '/api/fleetfoot/apps/fleet/installations/acme')
+  await sendHooks(server)
+
+  const events = receiver.of('installation').map(({ payload }) => payload)
+  expect(events.map(({ action, sender }) => [action, sender.login])).toEqual([
+    ['created', 'admin'],
+    ['suspend', 'fleet[bot]'],
+    ['unsuspend', 'fleet[bot]'],
+    ['deleted', 'admin'],
+  ])
+  const reached = { id: rocket.id, name: 'rocket', full_name: 'acme/rocket', private: true }
+  for (const { installation, repositories } of events) {
+    expect(installation).toMatchObject({ id, app_slug: 'fleet', account: { login: 'acme' } })
+    expect(repositories).toMatchObject([reached])
+  }
+  expect(events.map(({ installation }) => installation.suspended_at !== null)).toEqual([false, true, false, false])
+  const [{ id: last }] = await fits('apps/list-webhook-deliveries', 200, call('GET', '/app/hook/deliveries'))
+  const whole = await fits('apps/get-webhook-delivery', 200, call('GET', `/app/hook/deliveries/${last}`))
+  expect(whole).toMatchObject({ installation_id: id, request: { payload: { action: 'deleted' } } })
 })
 
 test('a webhook whose ping cannot be written is not made', async () => {
@@ -95,11 +124,11 @@ test('a webhook of an App that is inactive stays so at another address, and send
   await change({ hook_url: `${receiver.url}/there` })
   await queueRun(server, rocket, oneJob())
   await sendHooks(server)
-  expect(receiver.received).toEqual([])
+  expect(heard(receiver)).toEqual([])
   await change({ hook_active: true })
   await queueRun(server, rocket, oneJob())
   await sendHooks(server)
-  expect(told(receiver).map(({ path }) => path)).toEqual(['/hook/there'])
+  expect(heard(receiver).map(({ path }) => path)).toEqual(['/hook/there'])
 })
 
 test('an App hears of the repositories that its installation reaches, what its permissions let it see, signed', async () => {
@@ -111,10 +140,10 @@ test('an App hears of the repositories that its installation reaches, what its p
   await server.push(server.adminToken, rocket, { a: '1' })
   await sendHooks(server)
 
-  expect(told(receiver).map(({ headers, payload }) => [headers['x-github-event'], payload.action, payload.repository.name])).toEqual([
+  expect(heard(receiver).map(({ headers, payload }) => [headers['x-github-event'], payload.action, payload.repository.name])).toEqual([
     ['workflow_job', 'queued', 'rocket'],
   ])
-  const [first] = told(receiver)
+  const [first] = heard(receiver)
   expect(first?.payload.installation).toMatchObject({ id })
   expect(first?.headers).toMatchObject({
     'x-github-hook-installation-target-type': 'integration',
@@ -131,10 +160,10 @@ test('an App hears nothing while it is suspended, where it is not installed, and
   const { server, receiver, rocket, app, call } = at
   await sendHooks(server)
   const told = async () => {
-    const before = receiver.received.length
+    const before = heard(receiver).length
     await queueRun(server, rocket, oneJob())
     await sendHooks(server)
-    return receiver.received.length - before
+    return heard(receiver).length - before
   }
 
   expect(await told()).toBe(0)

@@ -4,6 +4,7 @@ import type { RunView } from '../../core/runs/runs.ts'
 import { fullName, type Enterprise, type Repository } from '../../model/account.ts'
 import { ZEN } from './meta.ts'
 import { presentSimpleOrganization, presentSimpleUser, type Bases } from './present-account.ts'
+import { presentInstallation } from './present-app.ts'
 import { presentAppHook, presentHook } from './present-hook.ts'
 import { presentRepository } from './present-repository.ts'
 import { presentJob, presentRun, presentWorkflow } from './present-run.ts'
@@ -39,6 +40,17 @@ export function presentHookPayload(bases: Bases, message: HookMessage, context: 
         hook: hook.owner.kind === 'app' ? presentAppHook(bases, hook) : presentHook(bases, homeOf(hook.owner.kind, context), hook),
         ...beside,
       }
+    }
+    case 'installation': {
+      const { action, view, repositories } = message
+      const reached = repositories.map((each) => ({
+        id: each.id,
+        node_id: nodeId('Repository', each.id),
+        name: each.name,
+        full_name: fullName(each),
+        private: each.visibility !== 'public',
+      }))
+      return { action, installation: presentInstallation(bases, view), repositories: reached, requester: null, ...beside }
     }
     default:
       throw new Error('there is no such message')
