@@ -83,7 +83,14 @@ async function sent(
           const deliveries = Array.from({ length: count }, (_, index): NewDelivery => {
             const hookId = ids[index % ids.length] ?? 0
             const orderKey = `job ${Math.floor(index / ids.length / 3)}`
-            const row = { event: 'workflow_job', action: 'queued', repositoryId: repository.id, eventId: null, redelivery: false }
+            const row = {
+              event: 'workflow_job',
+              action: 'queued',
+              repositoryId: repository.id,
+              installationId: null,
+              eventId: null,
+              redelivery: false,
+            }
             return { ...row, hookId, orderKey, guid: `00000000-${index}`, payload: PAYLOAD, createdAt }
           })
           await deliveriesInsert(tx, deliveries)

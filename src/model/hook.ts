@@ -42,6 +42,8 @@ export interface Delivery {
   event: string
   action: string | null
   repositoryId: number | null
+  /** Through which an App hears of it; null for other webhooks. */
+  installationId: number | null
   redelivery: boolean
   state: 'pending' | 'delivered' | 'failed'
   attempts: number

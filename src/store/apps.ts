@@ -2,7 +2,7 @@ import type { Selectable } from 'kysely'
 import type { App, AppKey, Installation } from '../model/app.ts'
 import type { Repository } from '../model/account.ts'
 import type { Permissions } from '../model/permissions.ts'
-import type { Db } from './open.ts'
+import { isPostgres, type Db } from './open.ts'
 import { prepared } from './prepared.ts'
 import { repositoryById } from './repositories.ts'
 import type { Schema } from './schema.ts'
@@ -212,6 +212,23 @@ export async function installationsReaching(db: Db, repositoryId: number, ownerI
     .orderBy('id')
     .execute()
   return rows.map(decodeInstallation)
+}
+
+/**
+ * Which of these installations are there and not suspended. In a transaction they stay so until it ends: who suspends or deletes one
+ * meanwhile waits.
+ */
+export async function installationsLive(db: Db, ids: number[]): Promise<Set<number>> {
+  if (ids.length === 0) return new Set()
+  const rows = await db
+    .selectFrom('installation')
+    .select('id')
+    .where('id', 'in', ids)
+    .where('suspendedAt', 'is', null)
+    .orderBy('id')
+    .$if(isPostgres(db) && db.isTransaction, (query) => query.forShare())
+    .execute()
+  return new Set(rows.map(({ id }) => id))
 }
 
 /** Suspends an installation, or ends that. */

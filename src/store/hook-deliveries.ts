@@ -12,6 +12,7 @@ const LISTED = [
   'event',
   'action',
   'repositoryId',
+  'installationId',
   'redelivery',
   'state',
   'attempts',
@@ -32,6 +33,7 @@ export interface NewDelivery {
   event: string
   action: string | null
   repositoryId: number | null
+  installationId: number | null
   /** The row that it was made from: one webhook gets each once. */
   eventId: number | null
   orderKey: string
@@ -180,6 +182,17 @@ export async function deliveriesDrop(db: Db, hookId: number): Promise<void> {
     .updateTable('hookDelivery')
     .set({ state: 'failed' })
     .where('hookId', '=', hookId)
+    .where('state', '=', sql.lit('pending'))
+    .execute()
+}
+
+/** Ends what an App would still be sent through an installation; what befell that itself is told all the same. */
+export async function deliveriesDropOfInstallation(db: Db, installationId: number): Promise<void> {
+  await db
+    .updateTable('hookDelivery')
+    .set({ state: 'failed' })
+    .where('installationId', '=', installationId)
+    .where('event', '!=', sql.lit('installation'))
     .where('state', '=', sql.lit('pending'))
     .execute()
 }

@@ -10,12 +10,14 @@ import {
   installationAt,
   installationById,
   installationHasRepository,
+  installationsLive,
   installationsReaching,
   installationList,
 } from './apps.ts'
 import { eventsForHooks, eventsSettleHooks } from './events.ts'
 import {
   deliveriesDrop,
+  deliveriesDropOfInstallation,
   deliveriesDue,
   deliveriesForget,
   deliveriesInsert,
@@ -66,7 +68,16 @@ test('no statement of webhooks does, whatever the number of events and deliverie
     const owner = { kind: 'repository', id: 1 } as const
     const settings = { url: 'http://a', contentType: 'json', insecureSsl: false, events: ['*'], active: true } as const
     const { id } = await hookInsert(tx, owner, { ...settings, events: ['*'] }, null, 1)
-    const delivery = { event: 'push', action: null, repositoryId: 1, eventId: 1, payload: '{}', redelivery: false, createdAt: 1 }
+    const delivery = {
+      event: 'push',
+      action: null,
+      repositoryId: 1,
+      installationId: 1,
+      eventId: 1,
+      payload: '{}',
+      redelivery: false,
+      createdAt: 1,
+    }
     await deliveriesInsert(tx, [{ ...delivery, hookId: id, guid: 'a', orderKey: 'job 1' }])
     const [event] = await eventsForHooks(tx, 10)
     await eventsSettleHooks(tx, [event?.id ?? 0], 0)
@@ -92,6 +103,8 @@ test('no statement of webhooks does, whatever the number of events and deliverie
     await deliveryList(tx, id, { before: 9, succeeded: true, limit: 10 })
     await deliveryById(tx, id, 1)
     await deliveriesDrop(tx, id)
+    await deliveriesDropOfInstallation(tx, 1)
+    await installationsLive(tx, [1])
     await deliveriesForget(tx, 1, 10)
     await hooksPurge(tx, 10)
     await lastPushOf(tx, 1)

@@ -415,6 +415,8 @@ export interface Schema {
     event: string
     action: string | null
     repositoryId: number | null
+    /** Of the App that is told, where it hears of a repository through one. */
+    installationId: number | null
     eventId: number | null
     /** Deliveries of one key are made one after the other, by id. */
     orderKey: string

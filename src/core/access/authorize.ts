@@ -72,7 +72,7 @@ function notAccessible(actor: Actor): AppError {
   return new AppError('forbidden', actor.kind === 'user' ? NO_FINE_GRAINED : NO_INTEGRATION)
 }
 
-/** The one place where permissions are compared with what a call takes. */
+/** The one place where permissions are compared with the `Need` of a call. Pushed workflow files, webhooks and narrowed tokens compare by `grants` too (ADR 9). */
 function requirePermission(actor: Actor, { permissions }: Grant, need: Need): void {
   if (!grants(permissions, need.permission)) throw notAccessible(actor)
 }

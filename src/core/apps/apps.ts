@@ -21,15 +21,17 @@ import {
   appUpdate,
   installationList,
 } from '../../store/apps.ts'
+import { deliveriesDrop } from '../../store/hook-deliveries.ts'
 import { hookInsert, hooksDeleteOf, hooksOf, hookUpdate } from '../../store/hooks.ts'
 import { eventInsert } from '../../store/events.ts'
 import { requireApp, requireSiteAdmin } from '../access/authorize.ts'
 import { encrypt } from '../access/keys.ts'
 import type { Deps } from '../deps.ts'
+import { pingInsert } from '../hooks/hooks.ts'
 import { endInstallation } from './installations.ts'
 
 type ReadDeps = Pick<Deps, 'db'>
-type WriteDeps = Pick<Deps, 'db' | 'now' | 'keys'>
+type WriteDeps = Pick<Deps, 'db' | 'now' | 'keys' | 'signals' | 'webhooks'>
 
 /** An App with the account that it belongs to, and how often it is installed. */
 export interface AppView {
@@ -100,14 +102,15 @@ function checkUrl(text: string, field: string): string {
   return new URL(text).href
 }
 
-/** Makes an App with its bot and its first key. @throws AppError invalid for a name that is taken */
-export async function makeApp({ db, now, keys }: WriteDeps, actor: Actor, owner: Account, wanted: CheckedApp): Promise<NewApp> {
+/** Makes an App with its bot and its first key; its webhook is sent a ping. @throws AppError invalid for a name that is taken */
+export async function makeApp(deps: WriteDeps, actor: Actor, owner: Account, wanted: CheckedApp): Promise<NewApp> {
+  const { db, now, keys, signals } = deps
   const { hook, ...rest } = wanted
   const pair = await newKeyPair()
   const webhookSecret = hook && randomHex(20)
   const clientSecret = randomHex(20)
   const at = now()
-  const app = await db.transaction().execute(async (tx) => {
+  const { app, hookId } = await db.transaction().execute(async (tx) => {
     const login = botLogin(wanted.slug)
     // The bot of an App of this name that was deleted goes on as this one's: it is in the history of runs.
     const bot = (await accountInsert(tx, { kind: 'bot', login, name: wanted.name, createdAt: at })) ?? (await accountByLogin(tx, login))
@@ -121,15 +124,14 @@ export async function makeApp({ db, now, keys }: WriteDeps, actor: Actor, owner:
       createdAt: at,
     })
     if (!made) throw nameTaken()
-    if (hook) {
-      const secret = webhookSecret === null ? null : encrypt(keys.hookSecret, webhookSecret)
-      await hookInsert(tx, { kind: 'app', id: made.id }, hookSettings(made, hook), secret, at)
-    }
+    const secret = webhookSecret === null ? null : encrypt(keys.hookSecret, webhookSecret)
+    const hookId = hook ? await addHook(tx, deps, actor, made, hook, secret) : undefined
     await appKeyInsert(tx, { appId: made.id, ...pair.kept, createdAt: at })
     const payload = { slug: made.slug, ownerId: owner.id, permissions: made.permissions, fingerprint: pair.kept.fingerprint }
     await eventInsert(tx, { at, actor, kind: 'app.created', subject: { kind: 'app', id: made.id }, payload })
-    return made
+    return { app: made, hookId }
   })
+  if (hookId !== undefined) signals.send('hook', hookId)
   return { app, owner, installations: 0, clientSecret, webhookSecret, privateKey: pair.privateKey }
 }
 
@@ -153,20 +155,47 @@ async function newKeyPair(): Promise<{ privateKey: string; kept: { publicKey: st
   return { privateKey, kept: { publicKey, fingerprint: `SHA256:${createHash('sha256').update(der).digest('base64')}` } }
 }
 
-/** A webhook that is there keeps its secret. */
-async function changeHook(tx: Deps['db'], app: App, wanted: CheckedApp['hook'] | undefined, at: number): Promise<void> {
+/** Adds the webhook of an App and the ping that it is sent, and answers its id: signal `hook` after the transaction. */
+async function addHook(
+  tx: Deps['db'],
+  deps: WriteDeps,
+  actor: Actor,
+  app: App,
+  hook: { url: string; active: boolean },
+  secret: string | null,
+): Promise<number> {
   const owner = { kind: 'app', id: app.id } as const
-  const [hook] = await hooksOf(tx, owner)
-  if (wanted === null) await hooksDeleteOf(tx, owner, at)
-  else if (hook)
-    await hookUpdate(
-      tx,
-      hook.id,
-      { ...hookSettings(app, wanted ?? hook), contentType: hook.contentType, insecureSsl: hook.insecureSsl },
-      undefined,
-      at,
-    )
-  else if (wanted) await hookInsert(tx, owner, hookSettings(app, wanted), null, at)
+  const made = await hookInsert(tx, owner, hookSettings(app, hook), secret, deps.now())
+  // One that is made inactive sends nothing.
+  if (made.active) await pingInsert(tx, deps, actor, owner, made)
+  return made.id
+}
+
+/**
+ * Gives the webhook of an App what is asked for, and what it is not asked about stays. One that is there keeps its secret; one that becomes
+ * inactive sends nothing more, also nothing that was waiting. Answers the id of one that was added.
+ */
+async function changeHook(
+  tx: Deps['db'],
+  deps: WriteDeps,
+  actor: Actor,
+  app: App,
+  wanted: { hook: CheckedApp['hook'] | undefined; active: boolean | undefined },
+): Promise<number | undefined> {
+  const owner = { kind: 'app', id: app.id } as const
+  const at = deps.now()
+  const [before] = await hooksOf(tx, owner)
+  if (wanted.hook === null) {
+    await hooksDeleteOf(tx, owner, at)
+  } else if (before) {
+    const settings = hookSettings(app, { url: wanted.hook?.url ?? before.url, active: wanted.active ?? before.active })
+    const { contentType, insecureSsl } = before
+    await hookUpdate(tx, before.id, { ...settings, contentType, insecureSsl }, undefined, at)
+    if (before.active && !settings.active) await deliveriesDrop(tx, before.id)
+  } else if (wanted.hook) {
+    return addHook(tx, deps, actor, app, wanted.hook, null)
+  }
+  return undefined
 }
 
 export type AppChange = Partial<Omit<AppRequest, 'name'>>
@@ -175,7 +204,8 @@ export type AppChange = Partial<Omit<AppRequest, 'name'>>
  * Changes what an App is and asks for, for site administrators. Its installations keep what they were given: installing it again gives what
  * it asks for since.
  */
-export async function updateApp({ db, now }: WriteDeps, actor: Actor, slug: string, change: AppChange): Promise<AppView> {
+export async function updateApp(deps: WriteDeps, actor: Actor, slug: string, change: AppChange): Promise<AppView> {
+  const { db, now, signals } = deps
   requireSiteAdmin(actor, needs.siteAdmin)
   const app = found(await appBySlug(db, slug))
   const checked = checkApp({
@@ -183,17 +213,20 @@ export async function updateApp({ db, now }: WriteDeps, actor: Actor, slug: stri
     description: change.description === undefined ? app.description : change.description,
     externalUrl: change.externalUrl ?? app.externalUrl,
     hookUrl: change.hookUrl,
+    hookActive: change.hookActive,
     permissions: change.permissions ?? app.permissions,
     events: change.events ?? app.events,
   })
   const at = now()
-  const changed = await db.transaction().execute(async (tx) => {
+  const { changed, hookId } = await db.transaction().execute(async (tx) => {
     const updated = found(await appUpdate(tx, app.id, checked, at))
-    await changeHook(tx, updated, change.hookUrl === undefined ? undefined : checked.hook, at)
+    const hook = change.hookUrl === undefined ? undefined : checked.hook
+    const hookId = await changeHook(tx, deps, actor, updated, { hook, active: change.hookActive })
     const payload = { from: { permissions: app.permissions }, to: { permissions: updated.permissions } }
     await eventInsert(tx, { at, actor, kind: 'app.updated', subject: { kind: 'app', id: app.id }, payload })
-    return updated
+    return { changed: updated, hookId }
   })
+  if (hookId !== undefined) signals.send('hook', hookId)
   return viewOf(db, changed)
 }
 

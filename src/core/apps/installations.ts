@@ -17,15 +17,17 @@ import {
   installationSuspend,
 } from '../../store/apps.ts'
 import { eventInsert } from '../../store/events.ts'
+import { deliveriesDropOfInstallation } from '../../store/hook-deliveries.ts'
 import { repositoryById, repositoryByName } from '../../store/repositories.ts'
 import { tokenDeleteOfInstallation } from '../../store/tokens.ts'
 import { authorizeOrganization, requireApp, requireInstallation, requireSiteAdmin } from '../access/authorize.ts'
 import type { OrganizationRef, RepositoryRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
+import { tellInstallation, toldRepositories } from './tell-installation.ts'
 import type { Page } from '../repos/repositories.ts'
 
 type ReadDeps = Pick<Deps, 'db'>
-type WriteDeps = Pick<Deps, 'db' | 'now'>
+type WriteDeps = Pick<Deps, 'db' | 'now' | 'signals' | 'webhooks'>
 
 /** An installation with its App and the account where it is. */
 export interface InstallationView {
@@ -41,11 +43,12 @@ export interface InstallationView {
  * @throws AppError not_found for no such App, account or repository
  */
 export async function installApp(
-  { db, now }: WriteDeps,
+  deps: WriteDeps,
   actor: Actor,
   input: { slug: string; account: string; /** Names; all when left out. */ repositories?: string[] | undefined },
 ): Promise<InstallationView> {
   requireSiteAdmin(actor, needs.siteAdmin)
+  const { db, now } = deps
   const app = found(await appBySlug(db, input.slug))
   const account = found(await accountByLogin(db, input.account))
   if (account.kind === 'bot') throw notFound()
@@ -58,22 +61,48 @@ export async function installApp(
 
   const at = now()
   const repositorySelection = input.repositories === undefined ? 'all' : 'selected'
-  const installation = await db.transaction().execute(async (tx) => {
+  const { installation, told } = await db.transaction().execute(async (tx) => {
     if (!(await appTouch(tx, app.id, at))) throw notFound()
     const { permissions, events } = app
     const made = await installationSet(tx, { appId: app.id, accountId: account.id, repositorySelection, permissions, events, at })
     await installationSelect(tx, made.id, selected)
     await changed(tx, actor, made, at, made.createdAt === at ? 'created' : 'updated', { repositorySelection, permissions })
-    return made
+    return {
+      installation: made,
+      told: made.createdAt === at ? await tell(tx, deps, actor, 'created', { installation: made, app, account }) : [],
+    }
   })
+  signal(deps, told)
   return { installation, app, account }
 }
 
 /** Takes an App away from an account, for site administrators. */
-export async function uninstallApp({ db, now }: WriteDeps, actor: Actor, input: { slug: string; account: string }): Promise<void> {
+export async function uninstallApp(deps: WriteDeps, actor: Actor, input: { slug: string; account: string }): Promise<void> {
   requireSiteAdmin(actor, needs.siteAdmin)
-  const installation = await installationNamed(db, input)
-  await db.transaction().execute((tx) => endInstallation(tx, actor, installation, now()))
+  await end(deps, actor, await viewOf(deps.db, await installationNamed(deps.db, input)))
+}
+
+async function end(deps: WriteDeps, actor: Actor, view: InstallationView): Promise<void> {
+  const told = await deps.db.transaction().execute(async (tx) => {
+    const repositories = await toldRepositories(tx, view)
+    await endInstallation(tx, actor, view.installation, deps.now())
+    return tellInstallation(tx, deps, actor, 'deleted', { ...view, repositories })
+  })
+  signal(deps, told)
+}
+
+async function tell(
+  tx: Deps['db'],
+  deps: WriteDeps,
+  actor: Actor,
+  action: 'created' | 'suspend' | 'unsuspend',
+  view: InstallationView,
+): Promise<number[]> {
+  return tellInstallation(tx, deps, actor, action, { ...view, repositories: await toldRepositories(tx, view) })
+}
+
+function signal({ signals }: WriteDeps, hookIds: number[]): void {
+  for (const id of hookIds) signals.send('hook', id)
 }
 
 async function installationNamed(db: Deps['db'], input: { slug: string; account: string }): Promise<Installation> {
@@ -82,10 +111,11 @@ async function installationNamed(db: Deps['db'], input: { slug: string; account:
   return found(await installationAt(db, app.id, account.id))
 }
 
-/** Ends an installation and its tokens, at once. Call it in a transaction. @throws AppError not_found when another was first */
+/** Ends an installation, its tokens and what its App would still be told of it, at once. Call it in a transaction. @throws AppError not_found when another was first */
 export async function endInstallation(tx: Deps['db'], actor: Actor, installation: Installation, at: number): Promise<void> {
   await tokenDeleteOfInstallation(tx, installation.id)
   if (!(await installationDelete(tx, installation.id))) throw notFound()
+  await deliveriesDropOfInstallation(tx, installation.id)
   await changed(tx, actor, installation, at, 'deleted')
 }
 
@@ -157,15 +187,16 @@ async function viewOf(db: Deps['db'], installation: Installation): Promise<Insta
 }
 
 /** Ends an installation of the App that signed. */
-export async function deleteInstallation({ db, now }: WriteDeps, actor: Actor, id: number): Promise<void> {
-  const { installation } = await getInstallation({ db }, actor, id)
-  await db.transaction().execute((tx) => endInstallation(tx, actor, installation, now()))
+export async function deleteInstallation(deps: WriteDeps, actor: Actor, id: number): Promise<void> {
+  await end(deps, actor, await getInstallation(deps, actor, id))
 }
 
-/** Suspends an installation of the App that signed: its tokens are refused until that ends. Doing it twice is no failure. */
+/**
+ * Suspends an installation of the App that signed: its tokens are refused until that ends, and its App is told nothing of it.
+ * Doing it twice is no failure.
+ */
 export async function suspendInstallation(deps: WriteDeps, actor: Actor, input: { id: number; suspended: boolean }): Promise<void> {
-  const { installation } = await getInstallation(deps, actor, input.id)
-  await setSuspended(deps, actor, installation, input.suspended)
+  await setSuspended(deps, actor, await getInstallation(deps, actor, input.id), input.suspended)
 }
 
 /** Suspends an App at an account, for site administrators. */
@@ -175,16 +206,22 @@ export async function suspendApp(
   input: { slug: string; account: string; suspended: boolean },
 ): Promise<void> {
   requireSiteAdmin(actor, needs.siteAdmin)
-  await setSuspended(deps, actor, await installationNamed(deps.db, input), input.suspended)
+  await setSuspended(deps, actor, await viewOf(deps.db, await installationNamed(deps.db, input)), input.suspended)
 }
 
-async function setSuspended({ db, now }: WriteDeps, actor: Actor, installation: Installation, suspended: boolean): Promise<void> {
+async function setSuspended(deps: WriteDeps, actor: Actor, view: InstallationView, suspended: boolean): Promise<void> {
+  const { db, now } = deps
+  const { installation } = view
   if ((installation.suspendedAt !== null) === suspended) return
   const at = now()
-  await db.transaction().execute(async (tx) => {
+  const told = await db.transaction().execute(async (tx) => {
     await installationSuspend(tx, installation.id, suspended ? at : null, at)
+    if (suspended) await deliveriesDropOfInstallation(tx, installation.id)
     await changed(tx, actor, installation, at, suspended ? 'suspended' : 'unsuspended')
+    const then = { ...installation, suspendedAt: suspended ? at : null, updatedAt: at }
+    return tell(tx, deps, actor, suspended ? 'suspend' : 'unsuspend', { ...view, installation: then })
   })
+  signal(deps, told)
 }
 
 /** Repositories that the token of an installation reaches. */

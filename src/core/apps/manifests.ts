@@ -8,7 +8,7 @@ import { requireSiteAdmin } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 import { checkApp, makeApp, ownerByLogin, type CheckedApp, type AppRequest, type NewApp } from './apps.ts'
 
-type WriteDeps = Pick<Deps, 'db' | 'now' | 'times' | 'keys'>
+type WriteDeps = Pick<Deps, 'db' | 'now' | 'times' | 'keys' | 'signals' | 'webhooks'>
 
 /**
  * Keeps the manifest of an App until the program that it is for converts it, for site administrators. The code is good for an hour and for
@@ -42,9 +42,10 @@ export async function createManifest(
  *
  * @throws AppError not_found for a code that is unknown, spent or too old; invalid for a name that was taken since
  */
-export async function convertManifest({ db, now, keys }: WriteDeps, actor: Actor, code: string): Promise<NewApp> {
+export async function convertManifest(deps: WriteDeps, actor: Actor, code: string): Promise<NewApp> {
+  const { db, now } = deps
   const taken = await appManifestTake(db, hashSecret(code), now())
   const owner = taken && (await accountById(db, taken.ownerId))
   if (!owner) throw new AppError('not_found', 'Not Found')
-  return makeApp({ db, now, keys }, actor, owner, JSON.parse(taken.manifest) as CheckedApp)
+  return makeApp(deps, actor, owner, JSON.parse(taken.manifest) as CheckedApp)
 }

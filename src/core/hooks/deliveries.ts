@@ -1,6 +1,7 @@
 import type { Actor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import type { Delivery, Hook, WholeDelivery } from '../../model/hook.ts'
+import { installationsLive } from '../../store/apps.ts'
 import { deliveriesForget, deliveriesInsert, deliveryById, deliveryList } from '../../store/hook-deliveries.ts'
 import { hookDue, hooksPurge } from '../../store/hooks.ts'
 import type { Deps } from '../deps.ts'
@@ -21,7 +22,7 @@ export async function listDeliveries(
   return { owner, hook, deliveries: found.slice(0, filter.limit), isMore: found.length > filter.limit }
 }
 
-/** @throws AppError not_found */
+/** @throws AppError not_found, also for what an App was told through an installation that is gone or suspended: it may not read that any more */
 export async function getDelivery(
   deps: ReadDeps,
   actor: Actor,
@@ -30,9 +31,18 @@ export async function getDelivery(
 ): Promise<WholeDelivery> {
   const { hook } = await getHook(deps, actor, place, hookId, to)
   const delivery = await deliveryById(deps.db, hook.id, id)
-  if (!delivery) throw new AppError('not_found', 'Not Found')
+  if (!delivery) throw notFound()
+  await requireLive(deps.db, delivery)
   return delivery
 }
+
+/** What befell an installation itself may be read when it is gone. */
+async function requireLive(db: Deps['db'], { event, installationId }: Delivery): Promise<void> {
+  if (installationId !== null && event !== 'installation' && !(await installationsLive(db, [installationId])).has(installationId))
+    throw notFound()
+}
+
+const notFound = () => new AppError('not_found', 'Not Found')
 
 /** Sends a delivery again: a new one, with the same guid and payload, to where the webhook leads now. */
 export async function redeliver(
@@ -41,9 +51,11 @@ export async function redeliver(
   place: HookPlace,
   ids: { hookId: number; id: number },
 ): Promise<void> {
-  const { id, hookId, guid, event, action, repositoryId, payload } = await getDelivery(deps, actor, place, { ...ids, to: 'write' })
+  const delivery = await getDelivery(deps, actor, place, { ...ids, to: 'write' })
+  const { id, hookId, guid, event, action, repositoryId, installationId, payload } = delivery
   const createdAt = deps.now()
   await deps.db.transaction().execute(async (tx) => {
+    await requireLive(tx, delivery)
     await deliveriesInsert(tx, [
       // Asked for by itself: it waits for nothing that the webhook still has to send.
       {
@@ -52,6 +64,7 @@ export async function redeliver(
         event,
         action,
         repositoryId,
+        installationId,
         eventId: null,
         orderKey: `${guid} ${id} ${createdAt}`,
         payload,

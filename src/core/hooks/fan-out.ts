@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Conclusion, Step } from '../../model/job.ts'
 import { hears, type HookEventKind } from '../../model/hook.ts'
 import { isPassingTrouble } from '../../model/trouble.ts'
+import { installationsLive } from '../../store/apps.ts'
 import { eventsForHooks, eventsSettleHooks, type HookEvent } from '../../store/events.ts'
 import { deliveriesInsert, type NewDelivery } from '../../store/hook-deliveries.ts'
 import { hookDue } from '../../store/hooks.ts'
@@ -56,13 +57,23 @@ async function fanOut({ db, now, log, signals, webhooks }: FanOutDeps, events: H
   const due = await db.transaction().execute(async (tx) => {
     const settled = await eventsSettleHooks(tx, [...made.keys()], 0)
     await eventsSettleHooks(tx, failed, 2)
-    const deliveries = [...made].flatMap(([id, list]) => (settled.has(id) ? list : []))
+    const deliveries = await stillHeard(
+      tx,
+      [...made].flatMap(([id, list]) => (settled.has(id) ? list : [])),
+    )
     await deliveriesInsert(tx, deliveries)
     const ids = [...new Set(deliveries.map(({ hookId }) => hookId))].sort((a, b) => a - b)
     await hookDue(tx, ids, now())
     return ids
   })
   for (const id of due) signals.send('hook', id)
+}
+
+/** Without those of installations that were suspended or deleted since: whoever does that ends what he finds, and finds these no more. */
+async function stillHeard(tx: FanOutDeps['db'], deliveries: NewDelivery[]): Promise<NewDelivery[]> {
+  const ids = deliveries.map(({ installationId }) => installationId).filter((id) => id !== null)
+  const live = await installationsLive(tx, [...new Set(ids)])
+  return deliveries.filter(({ installationId }) => installationId === null || live.has(installationId))
 }
 
 /** The events of webhooks that a row may cause. */
@@ -106,7 +117,7 @@ async function deliveriesOf(
       if (!hears(hook, message.event)) continue
       const payload = payloads.get(installationId) ?? JSON.stringify(deps.webhooks.present(message, { ...context, installationId }))
       payloads.set(installationId, payload)
-      deliveries.push({ hookId: hook.id, guid: randomUUID(), ...delivery, payload })
+      deliveries.push({ hookId: hook.id, installationId: installationId ?? null, guid: randomUUID(), ...delivery, payload })
     }
   }
   return deliveries

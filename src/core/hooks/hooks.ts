@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { needs, type Actor } from '../../model/access.ts'
+import { accountOfActor, needs, type Actor } from '../../model/access.ts'
 import type { Account, Enterprise, Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
 import { hookEvents, maskedSecret, overlap, type ContentType, type Hook, type HookOwnerRef } from '../../model/hook.ts'
@@ -16,6 +16,7 @@ import type { Deps } from '../deps.ts'
 import { pushPayload } from '../runs/settle-push.ts'
 import { contextOf, type HookMessage } from './payloads.ts'
 
+type SendDeps = Pick<Deps, 'now' | 'webhooks'>
 type HookDeps = Pick<Deps, 'db' | 'now' | 'log' | 'keys' | 'signals' | 'webhooks'>
 
 /** Whose webhooks a path names. */
@@ -123,7 +124,7 @@ export interface HookConfig {
 }
 
 /**
- * Adds a webhook and sends it a ping.
+ * Adds a webhook and, in the same transaction, the ping that it is sent.
  *
  * @throws AppError invalid for an address that is none, unknown events, the same address with an event in common, and too many
  */
@@ -148,9 +149,10 @@ export async function createHook(
     requireRoom(owner, await hooksOf(tx, owner), settings)
     const made = await hookInsert(tx, owner, settings, secret ? encrypt(deps.keys.hookSecret, secret) : null, at)
     await eventInsert(tx, { at, actor, kind: 'hook.created', ...about(made, owner), payload: { ...placeOf(made), events: made.events } })
+    await pingInsert(tx, deps, actor, owner, made)
     return made
   })
-  await pingHook(deps, actor, owner, hook)
+  deps.signals.send('hook', hook.id)
   deps.log.info({ hookId: hook.id, owner: owner.kind, ownerId: owner.id }, 'webhook made')
   return { owner, hook }
 }
@@ -237,11 +239,13 @@ export async function deleteHook(deps: HookDeps, actor: Actor, place: HookPlace,
 /** Sends a `ping`. */
 export async function pingHookAt(deps: HookDeps, actor: Actor, place: HookPlace, id: number): Promise<void> {
   const { owner, hook } = await getHook(deps, actor, place, id, 'write')
-  await pingHook(deps, actor, owner, hook)
+  await deps.db.transaction().execute((tx) => pingInsert(tx, deps, actor, owner, hook))
+  deps.signals.send('hook', hook.id)
 }
 
-async function pingHook(deps: HookDeps, actor: Actor, owner: HookOwner, hook: Hook): Promise<void> {
-  await sendNow(deps, actor, owner, hook, { event: 'ping', action: null, hook })
+/** Adds a `ping` in the caller's transaction. Signal `hook` after it. */
+export async function pingInsert(tx: Deps['db'], deps: SendDeps, actor: Actor, owner: HookOwner, hook: Hook): Promise<void> {
+  await messageInsert(tx, deps, actor, owner, hook, { event: 'ping', action: null, hook })
 }
 
 /** Sends the latest push of the repository again, where the webhook hears of pushes. */
@@ -254,33 +258,40 @@ export async function testHook(deps: Deps, actor: Actor, ref: RepositoryRef, id:
   const sha = update && repository && (await deps.git.resolve(repository.id, update.after))
   if (!sha || !sender || !repository || !update || !(hook.events.includes('*') || hook.events.includes('push'))) return
   const told = await pushPayload(deps, { repository, sender }, update, sha)
-  await sendNow(deps, actor, owner, hook, { event: 'push', action: null, push: told })
+  const message: HookMessage = { event: 'push', action: null, push: told }
+  await deps.db.transaction().execute((tx) => messageInsert(tx, deps, actor, owner, hook, message))
+  deps.signals.send('hook', hook.id)
 }
 
 /** Adds a delivery of its own, beside what events cause. */
-async function sendNow(deps: HookDeps, actor: Actor, owner: HookOwner, hook: Hook, message: HookMessage): Promise<void> {
-  const { db, now, signals, webhooks } = deps
-  const context = await contextOf(deps, { ...owner, senderId: actor.kind === 'user' ? actor.userId : null })
+async function messageInsert(
+  tx: Deps['db'],
+  { now, webhooks }: SendDeps,
+  actor: Actor,
+  owner: HookOwner,
+  hook: Hook,
+  message: HookMessage,
+): Promise<void> {
+  const beside = await contextOf({ db: tx }, { ...owner, senderId: accountOfActor(actor)?.id ?? null })
+  const context = owner.kind === 'app' ? { ...beside, enterprise: undefined } : beside
   const guid = randomUUID()
   const createdAt = now()
-  await db.transaction().execute(async (tx) => {
-    await deliveriesInsert(tx, [
-      {
-        hookId: hook.id,
-        guid,
-        event: message.event,
-        action: message.action,
-        repositoryId: owner.repository?.id ?? null,
-        eventId: null,
-        orderKey: guid,
-        payload: JSON.stringify(webhooks.present(message, context)),
-        redelivery: false,
-        createdAt,
-      },
-    ])
-    await hookDue(tx, [hook.id], createdAt, 'by somebody')
-  })
-  signals.send('hook', hook.id)
+  await deliveriesInsert(tx, [
+    {
+      hookId: hook.id,
+      guid,
+      event: message.event,
+      action: message.action,
+      repositoryId: owner.repository?.id ?? null,
+      installationId: null,
+      eventId: null,
+      orderKey: guid,
+      payload: JSON.stringify(webhooks.present(message, context)),
+      redelivery: false,
+      createdAt,
+    },
+  ])
+  await hookDue(tx, [hook.id], createdAt, 'by somebody')
 }
 
 function about(hook: Hook, owner: HookOwner) {

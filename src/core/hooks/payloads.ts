@@ -1,6 +1,7 @@
 import type { Account, Enterprise, Repository } from '../../model/account.ts'
 import type { Hook } from '../../model/hook.ts'
 import { accountById, enterpriseGet } from '../../store/accounts.ts'
+import type { InstallationView } from '../apps/installations.ts'
 import type { JobView } from '../jobs/jobs.ts'
 import type { RunView } from '../runs/runs.ts'
 import type { Deps } from '../deps.ts'
@@ -12,6 +13,7 @@ export type HookMessage =
   | { event: 'workflow_run'; action: 'requested' | 'in_progress' | 'completed'; run: RunView }
   | { event: 'push'; action: null; push: Record<string, unknown> }
   | { event: 'ping'; action: null; hook: Hook }
+  | { event: 'installation'; action: 'created' | 'deleted' | 'suspend' | 'unsuspend'; view: InstallationView; repositories: Repository[] }
 
 /** What stands beside it in each payload. */
 export interface HookContext {

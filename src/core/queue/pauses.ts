@@ -1,4 +1,4 @@
-import type { Actor } from '../../model/access.ts'
+import { accountOfActor, type Actor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import { eventInsert } from '../../store/events.ts'
 import { pauseCount, pauseEnd, pauseList, pauseSet, type Pause, type PauseTarget } from '../../store/pauses.ts'
@@ -68,7 +68,7 @@ export async function pause(
     ...target,
     reason: input.reason,
     isDrain: input.drain,
-    userId: actor.kind === 'user' ? actor.userId : null,
+    userId: accountOfActor(actor)?.id ?? null,
     createdAt: at,
   }
   await deps.db.transaction().execute(async (tx) => {

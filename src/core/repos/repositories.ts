@@ -12,7 +12,7 @@ import { checkRepositoryName, type Account, type Repository } from '../../model/
 import { AppError } from '../../model/errors.ts'
 import { isRefName } from '../../model/push.ts'
 import { accountById, accountByLogin, membershipRole } from '../../store/accounts.ts'
-import { installationAddRepository } from '../../store/apps.ts'
+import { installationAddRepository, installationAt, installationRepositories } from '../../store/apps.ts'
 import { eventInsert } from '../../store/events.ts'
 import { hooksDeleteOf } from '../../store/hooks.ts'
 import { isUniqueViolation } from '../../store/open.ts'
@@ -153,11 +153,18 @@ export async function movedRepository({ db }: Pick<Deps, 'db'>, owner: string, n
   return (await repositoryByFormerName(db, owner, name))?.id
 }
 
-/** The same for those who may see the repository. */
+/** The same for those who may see the repository, and for an App that signed where it is installed. */
 export async function visibleMovedRepository(deps: ReadDeps, actor: Actor, owner: string, name: string): Promise<number | undefined> {
   const moved = await repositoryByFormerName(deps.db, owner, name)
   if (!moved) return undefined
-  return (await maySee(deps, actor, moved.id)) ? moved.id : undefined
+  return (await maySee(deps, actor, moved.id)) || (await isInstalled(deps, actor, moved)) ? moved.id : undefined
+}
+
+/** A suspended installation counts: its App may see it. */
+async function isInstalled({ db }: ReadDeps, actor: Actor, { id, owner }: Repository): Promise<boolean> {
+  const installation = actor.kind === 'app' ? await installationAt(db, actor.appId, owner.id) : undefined
+  if (!installation) return false
+  return (await installationRepositories(db, installation, [id], { offset: 0, limit: 1 })).total > 0
 }
 
 /** Repositories of a user or an organization that the actor may see. */

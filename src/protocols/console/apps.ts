@@ -75,6 +75,7 @@ const AppChangeRequest = Type.Object({
   description: OptionalText,
   url: Type.Optional(Type.String({ maxLength: 2000 })),
   hook_url: OptionalText,
+  hook_active: Type.Optional(Type.Boolean()),
   permissions: Type.Optional(Permissions),
   events: Type.Optional(Events),
 })
@@ -121,8 +122,9 @@ export function appRoutes(app: App, deps: Deps): void {
     '/apps/:app_slug',
     { config, schema: { params: AppParams, body: AppChangeRequest, response: { 200: AppBody } } },
     async (request) => {
-      const { url, hook_url, ...rest } = request.body
-      return presentApp(await updateApp(deps, request.actor, request.params.app_slug, { ...rest, externalUrl: url, hookUrl: hook_url }))
+      const { url, hook_url, hook_active, ...rest } = request.body
+      const change = { ...rest, externalUrl: url, hookUrl: hook_url, hookActive: hook_active }
+      return presentApp(await updateApp(deps, request.actor, request.params.app_slug, change))
     },
   )
   app.delete('/apps/:app_slug', { config, schema: { params: AppParams } }, async (request, reply) => {

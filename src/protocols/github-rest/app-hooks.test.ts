@@ -1,11 +1,14 @@
 import { Webhooks } from '@octokit/webhooks'
 import { expect, test } from 'vitest'
-import { asApp, installApp, type TestApp } from '../../../test/support/apps.ts'
+import { fanOutEvents } from '../../core/hooks/fan-out.ts'
+import { createHook } from '../../core/hooks/hooks.ts'
+import { asApp, installApp, installationToken, type TestApp } from '../../../test/support/apps.ts'
 import { fits } from '../../../test/support/fits.ts'
-import { startHookReceiver } from '../../../test/support/hook-receiver.ts'
+import { startHookReceiver, type HookReceiver } from '../../../test/support/hook-receiver.ts'
 import { sendHooks } from '../../../test/support/hooks.ts'
 import { oneJob, queueRun } from '../../../test/support/queue.ts'
 import { startServer } from '../../../test/support/start-server.ts'
+import { payloadViolations } from '../../../test/support/webhook-description.ts'
 
 /** An App with a webhook at a receiver, in an organization with two repositories. */
 async function start(permissions: Record<string, string>, events: string[]) {
@@ -30,6 +33,104 @@ async function start(permissions: Record<string, string>, events: string[]) {
   }
 }
 
+/** What it heard of repositories. */
+const heard = ({ received }: HookReceiver) =>
+  received.filter(({ headers }) => !['ping', 'installation'].includes(String(headers['x-github-event'])))
+
+test('an App is pinged when its webhook is made, written with it', async () => {
+  await using at = await start({ actions: 'read' }, ['workflow_job'])
+  const { server, receiver, app } = at
+  await sendHooks(server)
+  const [ping, ...more] = receiver.of('ping')
+  expect(more).toEqual([])
+  expect(payloadViolations('ping', ping?.payload)).toEqual([])
+  if (!ping) throw new Error('there was no ping')
+  const { hook, sender, enterprise } = ping.payload
+  expect(hook).toMatchObject({ type: 'App', app_id: app.id, config: { url: receiver.url, secret: '********' } })
+  expect([sender.login, enterprise, hook.url]).toEqual(['admin', undefined, undefined])
+  expect(new URL(hook.deliveries_url).pathname).toBe('/api/v3/app/hook/deliveries')
+
+  const change = (body: object) => server.admin('PATCH', '/api/fleetfoot/apps/fleet', body)
+  await change({ hook_url: `${receiver.url}/there` })
+  await sendHooks(server)
+  expect(receiver.of('ping')).toHaveLength(1)
+  await change({ hook_url: null })
+  await change({ hook_url: receiver.url })
+  await sendHooks(server)
+  expect(receiver.of('ping')).toHaveLength(2)
+})
+
+test('an App is told what befalls its installations, after that too', async () => {
+  await using at = await start({ actions: 'read' }, [])
+  const { server, receiver, rocket, app, call } = at
+  const id = await installApp(server, app, 'acme', ['rocket'])
+  await installApp(server, app, 'acme', ['rocket'])
+  await call('PUT', `/app/installations/${id}/suspended`)
+  await call('DELETE', `/app/installations/${id}/suspended`)
+  await server.admin('DELETE', '/api/fleetfoot/apps/fleet/installations/acme')
+  await sendHooks(server)
+
+  const events = receiver.of('installation').map(({ payload }) => payload)
+  expect(events.map(({ action, sender }) => [action, sender.login])).toEqual([
+    ['created', 'admin'],
+    ['suspend', 'fleet[bot]'],
+    ['unsuspend', 'fleet[bot]'],
+    ['deleted', 'admin'],
+  ])
+  const reached = { id: rocket.id, name: 'rocket', full_name: 'acme/rocket', private: true }
+  for (const { installation, repositories } of events) {
+    expect(installation).toMatchObject({ id, app_slug: 'fleet', account: { login: 'acme' } })
+    expect(repositories).toMatchObject([reached])
+  }
+  expect(events.map(({ installation }) => installation.suspended_at !== null)).toEqual([false, true, false, false])
+  const [{ id: last }] = await fits('apps/list-webhook-deliveries', 200, call('GET', '/app/hook/deliveries'))
+  const whole = await fits('apps/get-webhook-delivery', 200, call('GET', `/app/hook/deliveries/${last}`))
+  expect(whole).toMatchObject({ installation_id: id, request: { payload: { action: 'deleted' } } })
+})
+
+test('a webhook whose ping cannot be written is not made', async () => {
+  await using server = await startServer()
+  const present = () => {
+    throw new Error('died here')
+  }
+  const deps = { ...server.deps, webhooks: { ...server.deps.webhooks, present } }
+  const actor = { kind: 'system' } as const
+  const { id } = await server.repository('admin', 'rocket')
+  const place = { kind: 'repository', repository: { id } } as const
+  await expect(createHook(deps, actor, place, { config: { url: 'http://a.example' } })).rejects.toThrow('died here')
+  expect(await server.deps.db.selectFrom('hook').select('id').execute()).toEqual([])
+})
+
+test('a ping that an App asks for is sent by its bot', async () => {
+  await using at = await start({ repository_hooks: 'write' }, [])
+  await using other = await startHookReceiver()
+  const { server, app } = at
+  const call = server.call(await installationToken(server, app, await installApp(server, app, 'acme')))
+  const made = await call('POST', '/api/v3/repos/acme/rocket/hooks', { config: { url: other.url } })
+  const { id } = (await made.json()) as { id: number }
+  await call('POST', `/api/v3/repos/acme/rocket/hooks/${id}/pings`)
+  await sendHooks(server)
+  expect(other.of('ping').map(({ payload }) => payload.sender.login)).toEqual(['fleet[bot]', 'fleet[bot]'])
+})
+
+test('a webhook of an App that is inactive stays so at another address, and sends nothing that was waiting', async () => {
+  await using at = await start({ actions: 'read' }, ['workflow_job'])
+  const { server, receiver, rocket, app } = at
+  await installApp(server, app, 'acme')
+  const change = (body: object) => server.admin('PATCH', '/api/fleetfoot/apps/fleet', body)
+  await queueRun(server, rocket, oneJob())
+  await fanOutEvents(server.deps)
+  expect((await change({ hook_active: false })).status).toBe(200)
+  await change({ hook_url: `${receiver.url}/there` })
+  await queueRun(server, rocket, oneJob())
+  await sendHooks(server)
+  expect(heard(receiver)).toEqual([])
+  await change({ hook_active: true })
+  await queueRun(server, rocket, oneJob())
+  await sendHooks(server)
+  expect(heard(receiver).map(({ path }) => path)).toEqual(['/hook/there'])
+})
+
 test('an App hears of the repositories that its installation reaches, what its permissions let it see, signed', async () => {
   await using at = await start({ actions: 'read' }, ['workflow_job', 'check_run', 'push'])
   const { server, receiver, rocket, site, app } = at
@@ -39,17 +140,17 @@ test('an App hears of the repositories that its installation reaches, what its p
   await server.push(server.adminToken, rocket, { a: '1' })
   await sendHooks(server)
 
-  expect(receiver.received.map(({ headers, payload }) => [headers['x-github-event'], payload.action, payload.repository.name])).toEqual([
+  expect(heard(receiver).map(({ headers, payload }) => [headers['x-github-event'], payload.action, payload.repository.name])).toEqual([
     ['workflow_job', 'queued', 'rocket'],
   ])
-  const [told] = receiver.received
-  expect(told?.payload.installation).toMatchObject({ id })
-  expect(told?.headers).toMatchObject({
+  const [first] = heard(receiver)
+  expect(first?.payload.installation).toMatchObject({ id })
+  expect(first?.headers).toMatchObject({
     'x-github-hook-installation-target-type': 'integration',
     'x-github-hook-installation-target-id': String(app.id),
   })
   const secret = String((app as { webhook_secret?: string }).webhook_secret)
-  expect(await new Webhooks({ secret }).verify(told?.body ?? '', String(told?.headers['x-hub-signature-256']))).toBe(true)
+  expect(await new Webhooks({ secret }).verify(first?.body ?? '', String(first?.headers['x-hub-signature-256']))).toBe(true)
   const stored = await server.deps.db.selectFrom('hook').select('secret').executeTakeFirstOrThrow()
   expect(stored.secret).not.toContain(secret)
 })
@@ -57,11 +158,12 @@ test('an App hears of the repositories that its installation reaches, what its p
 test('an App hears nothing while it is suspended, where it is not installed, and when it is gone', async () => {
   await using at = await start({ actions: 'read' }, ['workflow_job'])
   const { server, receiver, rocket, app, call } = at
+  await sendHooks(server)
   const told = async () => {
-    const before = receiver.received.length
+    const before = heard(receiver).length
     await queueRun(server, rocket, oneJob())
     await sendHooks(server)
-    return receiver.received.length - before
+    return heard(receiver).length - before
   }
 
   expect(await told()).toBe(0)
@@ -76,6 +178,56 @@ test('an App hears nothing while it is suspended, where it is not installed, and
   expect(receiver.received.at(-1)?.headers['x-github-event']).toBe('workflow_run')
   expect((await server.admin('DELETE', '/api/fleetfoot/apps/fleet')).status).toBe(204)
   expect(await told()).toBe(0)
+})
+
+test('what waits for an App is not sent once its installation is suspended or gone, nor read or sent again', async () => {
+  await using at = await start({ actions: 'read' }, ['workflow_job'])
+  const { server, receiver, rocket, app, call } = at
+  const id = await installApp(server, app, 'acme')
+  const wait = async () => {
+    await queueRun(server, rocket, oneJob())
+    await fanOutEvents(server.deps)
+  }
+  const sent = async () => {
+    await sendHooks(server)
+    return receiver.of('workflow_job').length
+  }
+
+  await wait()
+  expect(await sent()).toBe(1)
+  const [told] = await fits('apps/list-webhook-deliveries', 200, call('GET', '/app/hook/deliveries'))
+  expect(told).toMatchObject({ event: 'workflow_job', installation_id: id })
+  const delivery = `/app/hook/deliveries/${told.id}`
+  const statuses = async () => [(await call('GET', delivery)).status, (await call('POST', `${delivery}/attempts`)).status]
+
+  await wait()
+  await call('PUT', `/app/installations/${id}/suspended`)
+  expect(await statuses()).toEqual([404, 404])
+  await call('DELETE', `/app/installations/${id}/suspended`)
+  expect(await sent()).toBe(1)
+  expect(await statuses()).toEqual([200, 202])
+  await call('DELETE', `/app/installations/${id}`)
+  expect(await statuses()).toEqual([404, 404])
+  await installApp(server, app, 'acme')
+  expect(await statuses()).toEqual([404, 404])
+  expect(await sent()).toBe(1)
+})
+
+test('a delivery that is made while its installation is being suspended is not sent', async () => {
+  await using at = await start({ actions: 'read' }, ['workflow_job'])
+  const { server, receiver, rocket, app, call } = at
+  const id = await installApp(server, app, 'acme')
+  await queueRun(server, rocket, oneJob())
+  const { webhooks } = server.deps
+  let suspended: Promise<unknown> | undefined
+  const present: typeof webhooks.present = (...told) => {
+    suspended ??= call('PUT', `/app/installations/${id}/suspended`)
+    return webhooks.present(...told)
+  }
+  await fanOutEvents({ ...server.deps, webhooks: { ...webhooks, present } })
+  await suspended
+  await sendHooks(server)
+  expect(receiver.of('workflow_job')).toEqual([])
 })
 
 test('an App sees and changes its webhook, and has a delivery sent again', async () => {

@@ -84,6 +84,29 @@ test('an App finds itself and its installations, and the answers fit the descrip
   })
 })
 
+test('an App that asks where it is installed by a former name of a repository is led on, others are not', async () => {
+  await using server = await startServer()
+  await server.organization('acme')
+  const { id } = await server.repository('acme', 'rocket')
+  await server.repository('acme', 'site')
+  const app = await makeApp(server, RUNNERS)
+  await installApp(server, app, 'acme', ['rocket'])
+  const at = asApp(server, app)
+  for (const name of ['rocket', 'site']) {
+    const renamed = await server.admin('PATCH', `/repos/acme/${name}`, { name: `${name}-2` })
+    expect(renamed.status).toBe(200)
+  }
+
+  const moved = await at('GET', '/repos/acme/rocket/installation')
+  const address = `${server.url}/api/v3/repositories/${id}/installation`
+  expect([moved.status, moved.headers.get('location')]).toEqual([301, address])
+  await fits('apps/get-repo-installation', 301, at('GET', '/repos/acme/rocket/installation'))
+  await fits('apps/get-repo-installation', 200, at('GET', `/repositories/${id}/installation`))
+  const other = asApp(server, await makeApp(server, RUNNERS, { name: 'other' }))
+  await fits('apps/get-repo-installation', 404, other('GET', '/repos/acme/rocket/installation'))
+  await fits('apps/get-repo-installation', 404, at('GET', '/repos/acme/site/installation'))
+})
+
 test('a JWT is taken when it is signed with a key of the App and of this hour, else refused in the words that octokit reads', async () => {
   await using server = await startServer()
   const app = await makeApp(server, RUNNERS)

@@ -4,7 +4,8 @@ import type { RunView } from '../../core/runs/runs.ts'
 import { fullName, type Enterprise, type Repository } from '../../model/account.ts'
 import { ZEN } from './meta.ts'
 import { presentSimpleOrganization, presentSimpleUser, type Bases } from './present-account.ts'
-import { presentHook } from './present-hook.ts'
+import { presentInstallation } from './present-app.ts'
+import { presentAppHook, presentHook } from './present-hook.ts'
 import { presentRepository } from './present-repository.ts'
 import { presentJob, presentRun, presentWorkflow } from './present-run.ts'
 import { isoTime, nodeId } from './room.ts'
@@ -36,9 +37,20 @@ export function presentHookPayload(bases: Bases, message: HookMessage, context: 
       return {
         zen: ZEN[hook.id % ZEN.length],
         hook_id: hook.id,
-        hook: presentHook(bases, homeOf(hook.owner.kind, context), hook),
+        hook: hook.owner.kind === 'app' ? presentAppHook(bases, hook) : presentHook(bases, homeOf(hook.owner.kind, context), hook),
         ...beside,
       }
+    }
+    case 'installation': {
+      const { action, view, repositories } = message
+      const reached = repositories.map((each) => ({
+        id: each.id,
+        node_id: nodeId('Repository', each.id),
+        name: each.name,
+        full_name: fullName(each),
+        private: each.visibility !== 'public',
+      }))
+      return { action, installation: presentInstallation(bases, view), repositories: reached, requester: null, ...beside }
     }
     default:
       throw new Error('there is no such message')

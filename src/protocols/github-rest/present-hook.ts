@@ -24,6 +24,22 @@ export function presentHook(bases: Bases, home: HookHome, hook: Hook) {
   const url = `${hooksUrl(bases, home)}/${hook.id}`
   const isOfRepository = hook.owner.kind === 'repository'
   return {
+    ...presentAnyHook(hook),
+    url,
+    ...(isOfRepository && { test_url: `${url}/test` }),
+    ping_url: `${url}/pings`,
+    deliveries_url: `${url}/deliveries`,
+    ...(isOfRepository && { last_response: hook.lastResponse ?? { code: null, status: 'unused', message: null } }),
+  }
+}
+
+/** The webhook of an App as its ping tells it: it has no address of its own (rest-api.md §5.3). */
+export function presentAppHook({ api }: Bases, hook: Hook) {
+  return { ...presentAnyHook(hook), app_id: hook.owner.id, deliveries_url: `${api}/app/hook/deliveries` }
+}
+
+function presentAnyHook(hook: Hook) {
+  return {
     type: TYPES[hook.owner.kind],
     id: hook.id,
     name: 'web',
@@ -32,11 +48,6 @@ export function presentHook(bases: Bases, home: HookHome, hook: Hook) {
     config: presentHookConfig(hook),
     updated_at: isoTime(hook.updatedAt),
     created_at: isoTime(hook.createdAt),
-    url,
-    ...(isOfRepository && { test_url: `${url}/test` }),
-    ping_url: `${url}/pings`,
-    deliveries_url: `${url}/deliveries`,
-    ...(isOfRepository && { last_response: hook.lastResponse ?? { code: null, status: 'unused', message: null } }),
   }
 }
 
@@ -47,7 +58,7 @@ export function presentHookConfig({ contentType, insecureSsl, url, hasSecret }: 
 
 /** hook-delivery-item. */
 export function presentDelivery(delivery: Delivery) {
-  const { id, guid, deliveredAt, createdAt, redelivery, durationMs, status, statusCode, event, action, repositoryId } = delivery
+  const { id, guid, deliveredAt, createdAt, redelivery, durationMs, status, statusCode, event, action } = delivery
   return {
     id,
     guid,
@@ -58,8 +69,8 @@ export function presentDelivery(delivery: Delivery) {
     status_code: statusCode ?? 0,
     event,
     action,
-    installation_id: null,
-    repository_id: repositoryId,
+    installation_id: delivery.installationId,
+    repository_id: delivery.repositoryId,
     throttled_at: null,
   }
 }

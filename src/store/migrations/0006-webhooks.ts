@@ -35,6 +35,7 @@ export async function up(tools: MigrationTools): Promise<void> {
     .addColumn('event', 'text', (c) => c.notNull())
     .addColumn('action', 'text')
     .addColumn('repositoryId', 'bigint')
+    .addColumn('installationId', 'bigint')
     .addColumn('eventId', 'bigint')
     .addColumn('orderKey', 'text', (c) => c.notNull())
     .addColumn('payload', 'text', (c) => c.notNull())
@@ -56,6 +57,12 @@ export async function up(tools: MigrationTools): Promise<void> {
   const pending = `state = 'pending'`
   await partialIndex(tools, { name: 'hookDelivery_due', table: 'hookDelivery', columns: ['hookId', 'nextAttemptAt', 'id'], where: pending })
   await partialIndex(tools, { name: 'hookDelivery_order', table: 'hookDelivery', columns: ['hookId', 'orderKey', 'id'], where: pending })
+  await partialIndex(tools, {
+    name: 'hookDelivery_installation',
+    table: 'hookDelivery',
+    columns: ['installationId'],
+    where: `${pending} and "installationId" is not null`,
+  })
   await partialIndex(tools, {
     name: 'hookDelivery_made',
     table: 'hookDelivery',
