@@ -1,6 +1,6 @@
 import { mkdtempDisposableSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { createServer as createRawServer, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -278,6 +278,26 @@ describe('an address', () => {
 
     expect(result).toMatchObject({ statusCode: 0, status: 'timed out', trouble: 'timeout' })
   })
+})
+
+test.each([
+  ['HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n', /another protocol/],
+  ['HTTP/1.1 101 Switching Protocols\r\n\r\n', /101/],
+  ['', /failed to connect/],
+])('a receiver that answers %j and no more holds nothing', async (bytes, status) => {
+  const sockets: Socket[] = []
+  const server = createRawServer((socket) => {
+    sockets.push(socket.on('error', () => {}))
+    socket.once('data', () => (bytes.includes('Upgrade') ? socket.write(bytes) : socket.end(bytes)))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`
+  const said = { url, headers: {}, body: Buffer.from('{}'), insecureSsl: false }
+  const result = await post(said, parseAllowedTargets('127.0.0.1'), AbortSignal.timeout(60_000))
+
+  expect(result.status).toMatch(status)
+  for (const socket of sockets) socket.destroy()
+  await new Promise((resolve) => server.close(resolve))
 })
 
 describe('nodes', () => {
