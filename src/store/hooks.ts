@@ -1,6 +1,6 @@
 import { sql, type Selectable } from 'kysely'
 import type { Hook, HookOwnerRef, HookResponse } from '../model/hook.ts'
-import { isPostgres, smaller, type Db } from './open.ts'
+import { isPostgres, larger, smaller, type Db } from './open.ts'
 import { prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
 
@@ -49,6 +49,7 @@ export async function hookInsert(
       updatedAt: now,
       deletedAt: null,
       dueAt: null,
+      notBefore: 0,
       laneHolder: null,
       laneUntil: 0,
       troubles: 0,
@@ -77,6 +78,7 @@ export async function hookUpdate(
       updatedAt: now,
       // Perhaps it leads elsewhere: no more waiting.
       troubles: 0,
+      notBefore: 0,
       ...(secret !== undefined && { secret }),
     })
     .where('id', '=', id)
@@ -231,7 +233,7 @@ export async function laneKeep(
 }
 
 /**
- * Gives a lane back, due again when its next delivery is, not before `notBefore`. Call it in a transaction: the row is locked first, so a
+ * Gives a lane back, due again when its next delivery is, and nothing before `notBefore`. Call it in a transaction: the row is locked first, so a
  * delivery that is added meanwhile is either seen here or sets the time itself.
  */
 export async function laneRelease(db: Db, id: number, holder: string, notBefore: number): Promise<void> {
@@ -251,7 +253,7 @@ export async function laneRelease(db: Db, id: number, holder: string, notBefore:
     .limit(1)
     .executeTakeFirst()
   const dueAt = next === undefined ? null : Math.max(next.nextAttemptAt, notBefore)
-  await db.updateTable('hook').set({ dueAt }).where('id', '=', id).where('deletedAt', 'is', null).execute()
+  await db.updateTable('hook').set({ dueAt, notBefore }).where('id', '=', id).where('deletedAt', 'is', null).execute()
 }
 
 /** Gives back what a process held that is no more: only where one process alone uses the database. */
@@ -259,22 +261,16 @@ export async function lanesFree(db: Db): Promise<void> {
   await db.updateTable('hook').set({ laneHolder: null, laneUntil: 0 }).where('laneHolder', 'is not', null).execute()
 }
 
-/** Says that webhooks have something to send from `at` on. One that gives no answers and is left alone for a while stays so,
- * unless somebody asks for a delivery. */
+/**
+ * Says that webhooks have something to send from `at` on. One that gave no answer is left alone until its `notBefore`, unless somebody asks
+ * for a delivery.
+ */
 export async function hookDue(db: Db, ids: number[], at: number, asked: 'by an event' | 'by somebody' = 'by an event'): Promise<void> {
   if (ids.length === 0) return
+  const from = asked === 'by somebody' ? sql<number>`${at}` : larger(db, 'hook.notBefore', at)
   await db
     .updateTable('hook')
-    .set((eb) => ({
-      dueAt: eb
-        .case()
-        .when('dueAt', 'is', null)
-        .then(at)
-        .when('troubles', '>', asked === 'by somebody' ? Number.MAX_SAFE_INTEGER : 0)
-        .then(eb.ref('dueAt'))
-        .else(smaller(db, 'hook.dueAt', at))
-        .end(),
-    }))
+    .set({ dueAt: sql<number>`case when "dueAt" is null then ${from} else ${smaller(db, 'hook.dueAt', from)} end` })
     .where('id', 'in', ids)
     .where('deletedAt', 'is', null)
     .execute()

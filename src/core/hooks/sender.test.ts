@@ -1,4 +1,5 @@
 import { mkdtempDisposableSync, readFileSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
 import { createServer as createRawServer, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -184,6 +185,31 @@ describe('a receiver', () => {
     expect(await deliveriesOf(server, id)).toHaveLength(8 + tries.length)
     const hook = (await (await server.admin('GET', `/repos/acme/rocket/hooks/${id}`)).json()) as { last_response: unknown }
     expect(hook.last_response).toMatchObject({ code: 0, status: 'connection_error' })
+  })
+
+  test('that is back gets what happens since within a minute, though what it missed is tried again later', async () => {
+    await using it = await hookedServer()
+    const { server, clock, repository } = it
+    await using receiver = await startHookReceiver()
+    const unheard = (response: ServerResponse) => void response.destroy()
+    receiver.answer = unheard
+    await addHook(server, receiver)
+    for (const wait of [10 * SECOND, MINUTE, 5 * MINUTE, 15 * MINUTE]) {
+      await sendHooks(server)
+      clock.at += wait
+    }
+    await sendHooks(server)
+    expect(receiver.received).toHaveLength(5)
+    receiver.answer = 200
+
+    await queueRun(server, repository, oneJob())
+    await sendHooks(server)
+    expect(told(receiver)).toEqual([])
+    clock.at += MINUTE
+    await sendHooks(server)
+
+    expect(told(receiver)).toHaveLength(1)
+    expect(receiver.of('ping')).toHaveLength(5)
   })
 
   test('is not followed to where it redirects', async () => {
