@@ -177,8 +177,18 @@ export interface Lane {
 
 const decodeLane = (row: Row): Lane => ({ hook: decodeHook(row), secret: row.secret, troubles: row.troubles })
 
-/** Whether a webhook is due that no node has: a read, where `laneClaim` writes. */
-export async function laneIsDue(db: Db, now: number): Promise<boolean> {
+/** The account whose webhook a row is: the owner of its repository or App; 0 for those of the enterprise and of the server. */
+const accountOf = (table: 'hook' | 'candidate') => {
+  const ownerId = sql.ref(`${table}.ownerId`)
+  return sql<number>`coalesce(case ${sql.ref(`${table}.ownerKind`)}
+    when 'repository' then (select owned."ownerId" from repository as owned where owned.id = ${ownerId})
+    when 'app' then (select owned."ownerId" from app as owned where owned.id = ${ownerId})
+    when 'organization' then ${ownerId} end, 0)`
+}
+
+/** Whether `laneClaim` would find one: a read, where that writes. */
+export async function laneIsDue(db: Db, now: number, busyAccounts: number[] = []): Promise<boolean> {
+  if (busyAccounts.length > 0) return (await candidate(db, now, busyAccounts).executeTakeFirst()) !== undefined
   const [row] = await due(db, { now })
   return row !== undefined
 }
@@ -187,29 +197,41 @@ const due = prepared((db, { now }: { now: number }) =>
   db.selectFrom('hook').select('id').where('dueAt', 'is not', null).where('dueAt', '<=', now).where('laneUntil', '<=', now).limit(1),
 )
 
+const candidate = (db: Db, now: number, busyAccounts: number[]) =>
+  db
+    .selectFrom('hook as candidate')
+    .select('candidate.id')
+    .where('candidate.dueAt', 'is not', null)
+    .where('candidate.dueAt', '<=', now)
+    .where('candidate.laneUntil', '<=', now)
+    .$if(busyAccounts.length > 0, (query) => query.where(accountOf('candidate'), 'not in', busyAccounts))
+    .orderBy('candidate.dueAt')
+    .limit(1)
+
 /**
- * Gives a node the webhook that has been due for longest and that no node has; until `until` the others leave it alone. On PostgreSQL
- * `skip locked` lets the second of two nodes take the next one.
+ * Gives a node the webhook that has been due for longest, that no node has, and that is none of `busyAccounts`; until `until` the others
+ * leave it alone. On PostgreSQL `skip locked` lets the second of two nodes take the next one. `accountId` is whose it is, 0 for nobody's.
  */
-export async function laneClaim(db: Db, holder: string, now: number, until: number): Promise<Lane | undefined> {
+export async function laneClaim(
+  db: Db,
+  holder: string,
+  now: number,
+  until: number,
+  busyAccounts: number[] = [],
+): Promise<{ lane: Lane; accountId: number } | undefined> {
   const row = await db
     .updateTable('hook')
     .set({ laneHolder: holder, laneUntil: until })
     .where('laneUntil', '<=', now)
-    .where('id', '=', (eb) =>
-      eb
-        .selectFrom('hook as candidate')
-        .select('candidate.id')
-        .where('candidate.dueAt', 'is not', null)
-        .where('candidate.dueAt', '<=', now)
-        .where('candidate.laneUntil', '<=', now)
-        .orderBy('candidate.dueAt')
-        .limit(1)
-        .$if(isPostgres(db), (query) => query.forUpdate().skipLocked()),
+    .where(
+      'id',
+      '=',
+      candidate(db, now, busyAccounts).$if(isPostgres(db), (query) => query.forUpdate().skipLocked()),
     )
     .returningAll()
+    .returning(accountOf('hook').as('accountId'))
     .executeTakeFirst()
-  return row && decodeLane(row)
+  return row && { lane: decodeLane(row), accountId: row.accountId }
 }
 
 /**

@@ -162,6 +162,27 @@ describe('a receiver', () => {
     expect(silent.received).toHaveLength(1)
   })
 
+  test('of one account get eight requests at once at most, and keep no other account waiting', async () => {
+    await using it = await hookedServer()
+    const { server } = it
+    await server.organization('other')
+    await server.repository('other', 'boat')
+    await using silent = await startHookReceiver()
+    silent.answer = () => {}
+    await using receiver = await startHookReceiver()
+    for (let i = 0; i < 12; i++) await addHook(server, { url: `${silent.url}/${i}` })
+    await using sender = new HookSender(server.deps)
+    sender.start()
+    sender.look()
+    await eventually(() => expect(silent.received).toHaveLength(8))
+
+    const body = { config: { url: receiver.url, content_type: 'json' }, events: ['push'] }
+    expect((await server.admin('POST', '/repos/other/boat/hooks', body)).status).toBe(201)
+    await eventually(() => expect(receiver.of('ping')).toHaveLength(1), { withinMs: 5000 })
+
+    expect(silent.received).toHaveLength(8)
+  })
+
   test('that gives no answer is asked less and less often, until somebody asks for it', async () => {
     await using it = await hookedServer()
     const { server, clock } = it
@@ -355,7 +376,7 @@ describe('nodes', () => {
     await using receiver = await startHookReceiver()
     const id = await addHook(server, receiver)
     const { db } = server.deps
-    expect((await laneClaim(db, 'dead', clock.at, clock.at + 25 * SECOND))?.hook.id).toBe(id)
+    expect((await laneClaim(db, 'dead', clock.at, clock.at + 25 * SECOND))?.lane.hook.id).toBe(id)
     await sendHooks(server)
     expect(receiver.received).toEqual([])
 
