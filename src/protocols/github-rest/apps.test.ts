@@ -305,6 +305,12 @@ test('what an installation was given counts when a token is used, not when it wa
   expect(await status('site')).toBe(200)
   await installApp(server, app, 'acme')
   expect(await status('site')).toBe(403)
+  const reached = async () => ((await (await call('GET', '/installation/repositories')).json()) as { total_count: number }).total_count
+  expect(await reached()).toBe(1)
+  const install = (body: object) => server.admin('POST', `/api/fleetfoot/apps/${app.slug}/installations`, { account: 'acme', ...body })
+  expect((await install({ repository_selection: 'all', repositories: ['site'] })).status).toBe(422)
+  expect((await install({ repository_selection: 'all' })).status).toBe(201)
+  expect(await reached()).toBe(2)
   expect((await call('GET', '/repos/acme/site/contents/README.md')).status).toBe(403)
   const later = server.call(await installationToken(server, app, id))
   expect((await later('GET', '/repos/acme/site/contents/README.md')).status).toBe(404)
