@@ -65,6 +65,8 @@ export interface Schema {
     scopeKind: string
     scopeId: number
     userId: number
+    /** Of an App's installation that made it. */
+    installationId: number | null
     hash: string
     createdAt: number
     expiresAt: number
