@@ -26,7 +26,7 @@ const USAGE = `usage: fleetfoot admin <command>
   apps list
   apps key SLUG [--key-file FILE]               one more key
   apps keys SLUG | apps delete-key SLUG ID
-  apps install SLUG ACCOUNT [--repositories a,b]
+  apps install SLUG ACCOUNT [--repositories a,b | --all-repositories]
   apps suspend SLUG ACCOUNT | apps unsuspend SLUG ACCOUNT
   apps uninstall SLUG ACCOUNT
   apps manifest FILE --owner LOGIN              a code, for the program that makes the App of the manifest
@@ -48,6 +48,7 @@ const OPTIONS = {
   owner: { type: 'string' },
   permissions: { type: 'string' },
   repositories: { type: 'string' },
+  'all-repositories': { type: 'boolean' },
   events: { type: 'string' },
   url: { type: 'string' },
   'hook-url': { type: 'string' },
@@ -65,6 +66,7 @@ type Values = Partial<{
   owner: string
   permissions: string
   repositories: string
+  'all-repositories': boolean
   events: string
   url: string
   'hook-url': string
@@ -94,7 +96,7 @@ const VERBS: Record<string, Verb> = {
   'apps key': { options: ['key-file'], run: createKey },
   'apps keys': { run: listKeys },
   'apps delete-key': { run: deleteKey },
-  'apps install': { options: ['repositories'], run: installApp },
+  'apps install': { options: ['repositories', 'all-repositories'], run: installApp },
   'apps suspend': { run: (client, given) => setSuspended(client, given, 'PUT') },
   'apps unsuspend': { run: (client, given) => setSuspended(client, given, 'DELETE') },
   'apps uninstall': { run: uninstallApp },
@@ -339,9 +341,15 @@ async function giveKey(pem: string, { 'key-file': file, json }: Values): Promise
   console.error(`its private key is in ${file}`)
 }
 
-async function installApp(client: ApiClient, given: string[], { repositories, json }: Values): Promise<void> {
+async function installApp(client: ApiClient, given: string[], values: Values): Promise<void> {
   const [slug, account] = takeArguments(given, 'SLUG', 'ACCOUNT')
-  const body = { account, ...(repositories !== undefined && { repositories: wordsOf(repositories) }) }
+  const { repositories, 'all-repositories': all, json } = values
+  if (all && repositories !== undefined) throw new UsageError('--repositories and --all-repositories exclude each other')
+  const body = {
+    account,
+    ...(repositories !== undefined && { repositories: wordsOf(repositories) }),
+    ...(all && { repository_selection: 'all' }),
+  }
   const made = await client.call<InstallationBody>('POST', `${appPath(slug)}/installations`, body)
   say(json, made, `App ${made.app} is installed at ${made.account}, installation ${made.id}: ${listOf(made.permissions)}`)
 }

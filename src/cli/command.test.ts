@@ -24,6 +24,7 @@ test.each([
   [['admin', 'users', 'create', 'mona', '--public'], "'admin users create' has no option --public"],
   [['admin', 'organizations', 'create', 'acme'], '--admin USER is missing'],
   [['admin', 'repositories', 'create', 'acme/rocket', '--public', '--internal'], 'exclude each other'],
+  [['admin', 'apps', 'install', 'fleet', 'acme', '--repositories', 'rocket', '--all-repositories'], 'exclude each other'],
   [['admin', 'tokens', 'create', 'mona', '--expires', 'soon'], '--expires'],
   [['admin', 'runner-packages', 'add'], 'FILE is missing'],
   [['demo', '--fast'], "Unknown option '--fast'"],

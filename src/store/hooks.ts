@@ -1,6 +1,6 @@
 import { sql, type Selectable } from 'kysely'
 import type { Hook, HookOwnerRef, HookResponse } from '../model/hook.ts'
-import { isPostgres, smaller, type Db } from './open.ts'
+import { isPostgres, larger, smaller, type Db } from './open.ts'
 import { prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
 
@@ -49,6 +49,7 @@ export async function hookInsert(
       updatedAt: now,
       deletedAt: null,
       dueAt: null,
+      notBefore: 0,
       laneHolder: null,
       laneUntil: 0,
       troubles: 0,
@@ -77,6 +78,7 @@ export async function hookUpdate(
       updatedAt: now,
       // Perhaps it leads elsewhere: no more waiting.
       troubles: 0,
+      notBefore: 0,
       ...(secret !== undefined && { secret }),
     })
     .where('id', '=', id)
@@ -175,8 +177,18 @@ export interface Lane {
 
 const decodeLane = (row: Row): Lane => ({ hook: decodeHook(row), secret: row.secret, troubles: row.troubles })
 
-/** Whether a webhook is due that no node has: a read, where `laneClaim` writes. */
-export async function laneIsDue(db: Db, now: number): Promise<boolean> {
+/** The account whose webhook a row is: the owner of its repository or App; 0 for those of the enterprise and of the server. */
+const accountOf = (table: 'hook' | 'candidate') => {
+  const ownerId = sql.ref(`${table}.ownerId`)
+  return sql<number>`coalesce(case ${sql.ref(`${table}.ownerKind`)}
+    when 'repository' then (select owned."ownerId" from repository as owned where owned.id = ${ownerId})
+    when 'app' then (select owned."ownerId" from app as owned where owned.id = ${ownerId})
+    when 'organization' then ${ownerId} end, 0)`
+}
+
+/** Whether `laneClaim` would find one: a read, where that writes. */
+export async function laneIsDue(db: Db, now: number, busyAccounts: number[] = []): Promise<boolean> {
+  if (busyAccounts.length > 0) return (await candidate(db, now, busyAccounts).executeTakeFirst()) !== undefined
   const [row] = await due(db, { now })
   return row !== undefined
 }
@@ -185,29 +197,41 @@ const due = prepared((db, { now }: { now: number }) =>
   db.selectFrom('hook').select('id').where('dueAt', 'is not', null).where('dueAt', '<=', now).where('laneUntil', '<=', now).limit(1),
 )
 
+const candidate = (db: Db, now: number, busyAccounts: number[]) =>
+  db
+    .selectFrom('hook as candidate')
+    .select('candidate.id')
+    .where('candidate.dueAt', 'is not', null)
+    .where('candidate.dueAt', '<=', now)
+    .where('candidate.laneUntil', '<=', now)
+    .$if(busyAccounts.length > 0, (query) => query.where(accountOf('candidate'), 'not in', busyAccounts))
+    .orderBy('candidate.dueAt')
+    .limit(1)
+
 /**
- * Gives a node the webhook that has been due for longest and that no node has; until `until` the others leave it alone. On PostgreSQL
- * `skip locked` lets the second of two nodes take the next one.
+ * Gives a node the webhook that has been due for longest, that no node has, and that is none of `busyAccounts`; until `until` the others
+ * leave it alone. On PostgreSQL `skip locked` lets the second of two nodes take the next one. `accountId` is whose it is, 0 for nobody's.
  */
-export async function laneClaim(db: Db, holder: string, now: number, until: number): Promise<Lane | undefined> {
+export async function laneClaim(
+  db: Db,
+  holder: string,
+  now: number,
+  until: number,
+  busyAccounts: number[] = [],
+): Promise<{ lane: Lane; accountId: number } | undefined> {
   const row = await db
     .updateTable('hook')
     .set({ laneHolder: holder, laneUntil: until })
     .where('laneUntil', '<=', now)
-    .where('id', '=', (eb) =>
-      eb
-        .selectFrom('hook as candidate')
-        .select('candidate.id')
-        .where('candidate.dueAt', 'is not', null)
-        .where('candidate.dueAt', '<=', now)
-        .where('candidate.laneUntil', '<=', now)
-        .orderBy('candidate.dueAt')
-        .limit(1)
-        .$if(isPostgres(db), (query) => query.forUpdate().skipLocked()),
+    .where(
+      'id',
+      '=',
+      candidate(db, now, busyAccounts).$if(isPostgres(db), (query) => query.forUpdate().skipLocked()),
     )
     .returningAll()
+    .returning(accountOf('hook').as('accountId'))
     .executeTakeFirst()
-  return row && decodeLane(row)
+  return row && { lane: decodeLane(row), accountId: row.accountId }
 }
 
 /**
@@ -231,7 +255,7 @@ export async function laneKeep(
 }
 
 /**
- * Gives a lane back, due again when its next delivery is, not before `notBefore`. Call it in a transaction: the row is locked first, so a
+ * Gives a lane back, due again when its next delivery is, and nothing before `notBefore`. Call it in a transaction: the row is locked first, so a
  * delivery that is added meanwhile is either seen here or sets the time itself.
  */
 export async function laneRelease(db: Db, id: number, holder: string, notBefore: number): Promise<void> {
@@ -251,7 +275,7 @@ export async function laneRelease(db: Db, id: number, holder: string, notBefore:
     .limit(1)
     .executeTakeFirst()
   const dueAt = next === undefined ? null : Math.max(next.nextAttemptAt, notBefore)
-  await db.updateTable('hook').set({ dueAt }).where('id', '=', id).where('deletedAt', 'is', null).execute()
+  await db.updateTable('hook').set({ dueAt, notBefore }).where('id', '=', id).where('deletedAt', 'is', null).execute()
 }
 
 /** Gives back what a process held that is no more: only where one process alone uses the database. */
@@ -259,22 +283,16 @@ export async function lanesFree(db: Db): Promise<void> {
   await db.updateTable('hook').set({ laneHolder: null, laneUntil: 0 }).where('laneHolder', 'is not', null).execute()
 }
 
-/** Says that webhooks have something to send from `at` on. One that gives no answers and is left alone for a while stays so,
- * unless somebody asks for a delivery. */
+/**
+ * Says that webhooks have something to send from `at` on. One that gave no answer is left alone until its `notBefore`, unless somebody asks
+ * for a delivery.
+ */
 export async function hookDue(db: Db, ids: number[], at: number, asked: 'by an event' | 'by somebody' = 'by an event'): Promise<void> {
   if (ids.length === 0) return
+  const from = asked === 'by somebody' ? sql<number>`${at}` : larger(db, 'hook.notBefore', at)
   await db
     .updateTable('hook')
-    .set((eb) => ({
-      dueAt: eb
-        .case()
-        .when('dueAt', 'is', null)
-        .then(at)
-        .when('troubles', '>', asked === 'by somebody' ? Number.MAX_SAFE_INTEGER : 0)
-        .then(eb.ref('dueAt'))
-        .else(smaller(db, 'hook.dueAt', at))
-        .end(),
-    }))
+    .set({ dueAt: sql<number>`case when "dueAt" is null then ${from} else ${smaller(db, 'hook.dueAt', from)} end` })
     .where('id', 'in', ids)
     .where('deletedAt', 'is', null)
     .execute()

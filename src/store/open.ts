@@ -1,4 +1,4 @@
-import { Kysely, PostgresDialect, type ReferenceExpression, sql } from 'kysely'
+import { type Expression, Kysely, PostgresDialect, type ReferenceExpression, sql } from 'kysely'
 import pg from 'pg'
 import type { Schema } from './schema.ts'
 import { sqliteDialect } from './sqlite.ts'
@@ -63,9 +63,15 @@ export function isPostgres(db: Db): boolean {
 }
 
 /** `least(a, b)` of PostgreSQL is `min(a, b)` of SQLite. */
-export function smaller(db: Db, column: ReferenceExpression<Schema, keyof Schema>, value: number) {
+export function smaller(db: Db, column: ReferenceExpression<Schema, keyof Schema>, value: number | Expression<number>) {
   const reference = sql.ref(column as string)
   return isPostgres(db) ? sql<number>`least(${reference}, ${value})` : sql<number>`min(${reference}, ${value})`
+}
+
+/** `greatest(a, b)` of PostgreSQL is `max(a, b)` of SQLite. */
+export function larger(db: Db, column: ReferenceExpression<Schema, keyof Schema>, value: number) {
+  const reference = sql.ref(column as string)
+  return isPostgres(db) ? sql<number>`greatest(${reference}, ${value})` : sql<number>`max(${reference}, ${value})`
 }
 
 /** True when the statement broke a unique key: the caller lost a race or the name is taken. */

@@ -84,7 +84,8 @@ test('no statement of webhooks does, whatever the number of events and deliverie
     await hooksOfAny(tx, [owner, { kind: 'global', id: 0 }])
     await hookDue(tx, [id], 1)
     await laneIsDue(tx, 1)
-    await laneClaim(tx, 'node', 1, 2)
+    await laneIsDue(tx, 1, [5])
+    await laneClaim(tx, 'node', 1, 2, [5])
     const [due] = await deliveriesDue(tx, id, 1, 10)
     if (!due) throw new Error('nothing is due')
     const attempt = {

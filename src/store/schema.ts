@@ -65,6 +65,8 @@ export interface Schema {
     scopeKind: string
     scopeId: number
     userId: number
+    /** Of an App's installation that made it. */
+    installationId: number | null
     hash: string
     createdAt: number
     expiresAt: number
@@ -402,6 +404,8 @@ export interface Schema {
     deletedAt: number | null
     /** When its next request is due; null for none. */
     dueAt: number | null
+    /** Until then a receiver that gave no answer is left alone, whatever happens. */
+    notBefore: number
     /** The node that sends to it, and until when others leave it alone. */
     laneHolder: string | null
     laneUntil: number

@@ -204,7 +204,15 @@ export async function tokenSetAdmin(db: Db, userId: number, hash: string, scopes
 
 export async function registrationTokenInsert(
   db: Db,
-  token: { purpose: 'register' | 'remove'; scope: ScopeRef; userId: number; hash: string; createdAt: number; expiresAt: number },
+  token: {
+    purpose: 'register' | 'remove'
+    scope: ScopeRef
+    userId: number
+    installationId: number | null
+    hash: string
+    createdAt: number
+    expiresAt: number
+  },
 ): Promise<void> {
   const { scope, ...rest } = token
   await db
@@ -213,12 +221,27 @@ export async function registrationTokenInsert(
     .execute()
 }
 
+/** The token with this hash, while it is good and what made it is too: a user, or an installation, that is there and not suspended. */
 export async function registrationTokenByHash(
   db: Db,
   hash: string,
   now: number,
 ): Promise<{ purpose: 'register' | 'remove'; scope: ScopeRef; userId: number } | undefined> {
-  const row = await db.selectFrom('registrationToken').selectAll().where('hash', '=', hash).where('expiresAt', '>', now).executeTakeFirst()
+  const row = await db
+    .selectFrom('registrationToken as token')
+    .innerJoin('account', 'account.id', 'token.userId')
+    .leftJoin('installation', 'installation.id', 'token.installationId')
+    .select(['token.purpose', 'token.scopeKind', 'token.scopeId', 'token.userId'])
+    .where('token.hash', '=', hash)
+    .where('token.expiresAt', '>', now)
+    .where('account.suspendedAt', 'is', null)
+    .where((eb) =>
+      eb.or([
+        eb('token.installationId', 'is', null),
+        eb.and([eb('installation.id', 'is not', null), eb('installation.suspendedAt', 'is', null)]),
+      ]),
+    )
+    .executeTakeFirst()
   return row && { purpose: row.purpose, scope: { kind: row.scopeKind as ScopeKind, id: row.scopeId }, userId: row.userId }
 }
 

@@ -38,20 +38,22 @@ export interface InstallationView {
 
 /**
  * Installs an App at an account with what the App asks for, for site administrators. Where it is installed already, that is how it gets the
- * permissions that it asks for since, and another selection.
+ * permissions that it asks for since, and another selection; the one that it has stays when none is given.
  *
- * @throws AppError not_found for no such App, account or repository
+ * @throws AppError not_found for no such App or account; invalid for no such repository, or for names where all are asked for
  */
 export async function installApp(
   deps: WriteDeps,
   actor: Actor,
-  input: { slug: string; account: string; /** Names; all when left out. */ repositories?: string[] | undefined },
+  input: { slug: string; account: string; selection?: 'all' | undefined; /** Names. */ repositories?: string[] | undefined },
 ): Promise<InstallationView> {
   requireSiteAdmin(actor, needs.siteAdmin)
   const { db, now } = deps
   const app = found(await appBySlug(db, input.slug))
   const account = found(await accountByLogin(db, input.account))
   if (account.kind === 'bot') throw notFound()
+  if (input.selection === 'all' && input.repositories !== undefined)
+    throw new AppError('invalid', 'All repositories and a list of them exclude each other')
   const selected: number[] = []
   for (const name of input.repositories ?? []) {
     const repository = await repositoryByName(db, account.login, name)
@@ -60,12 +62,14 @@ export async function installApp(
   }
 
   const at = now()
-  const repositorySelection = input.repositories === undefined ? 'all' : 'selected'
   const { installation, told } = await db.transaction().execute(async (tx) => {
     if (!(await appTouch(tx, app.id, at))) throw notFound()
     const { permissions, events } = app
+    const given = input.repositories === undefined ? input.selection : 'selected'
+    // The App's row is locked: nobody else installs it meanwhile.
+    const repositorySelection = given ?? (await installationAt(tx, app.id, account.id))?.repositorySelection ?? 'all'
     const made = await installationSet(tx, { appId: app.id, accountId: account.id, repositorySelection, permissions, events, at })
-    await installationSelect(tx, made.id, selected)
+    if (given !== undefined) await installationSelect(tx, made.id, selected)
     await changed(tx, actor, made, at, made.createdAt === at ? 'created' : 'updated', { repositorySelection, permissions })
     return {
       installation: made,

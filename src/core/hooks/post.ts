@@ -45,7 +45,7 @@ export async function post(post: Post, allowed: AllowedTargets, signal: AbortSig
   try {
     const url = new URL(post.url)
     const address = await within(limit, resolveTarget(url.hostname, allowed, limit))
-    const answer = await send(url, address, post, limit)
+    const answer = await within(limit, send(url, address, post, limit))
     const isFine = answer.statusCode >= 200 && answer.statusCode < 300
     const status = isFine ? 'OK' : `Invalid HTTP Response: ${answer.statusCode}`
     return { ...answer, status, trouble: undefined, durationMs: durationMs() }
@@ -130,9 +130,22 @@ function send(
     ...(isTls && { rejectUnauthorized: !insecureSsl }),
   }
   return new Promise((resolve, reject) => {
+    let isAnswered = false
     const sent: ClientRequest = isTls ? httpsRequest(url, options) : httpRequest(url, options)
     sent.on('error', reject)
-    sent.on('response', (answer) => void readAnswer(answer).then(resolve, reject))
+    // Node leaves a connection that changes its protocol to this listener, and tells no other.
+    sent.on('upgrade', (_answer, socket) => {
+      socket.destroy()
+      reject(new Error('the receiver wants another protocol'))
+    })
+    // Settles what nothing else did.
+    sent.on('close', () => {
+      if (!isAnswered) reject(new Error('the connection was closed'))
+    })
+    sent.on('response', (answer) => {
+      isAnswered = true
+      void readAnswer(answer).then(resolve, reject)
+    })
     sent.end(body)
   })
 }

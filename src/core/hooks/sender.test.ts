@@ -1,6 +1,7 @@
 import { mkdtempDisposableSync, readFileSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { createServer as createRawServer, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -161,6 +162,27 @@ describe('a receiver', () => {
     expect(silent.received).toHaveLength(1)
   })
 
+  test('of one account get eight requests at once at most, and keep no other account waiting', async () => {
+    await using it = await hookedServer()
+    const { server } = it
+    await server.organization('other')
+    await server.repository('other', 'boat')
+    await using silent = await startHookReceiver()
+    silent.answer = () => {}
+    await using receiver = await startHookReceiver()
+    for (let i = 0; i < 12; i++) await addHook(server, { url: `${silent.url}/${i}` })
+    await using sender = new HookSender(server.deps)
+    sender.start()
+    sender.look()
+    await eventually(() => expect(silent.received).toHaveLength(8))
+
+    const body = { config: { url: receiver.url, content_type: 'json' }, events: ['push'] }
+    expect((await server.admin('POST', '/repos/other/boat/hooks', body)).status).toBe(201)
+    await eventually(() => expect(receiver.of('ping')).toHaveLength(1), { withinMs: 5000 })
+
+    expect(silent.received).toHaveLength(8)
+  })
+
   test('that gives no answer is asked less and less often, until somebody asks for it', async () => {
     await using it = await hookedServer()
     const { server, clock } = it
@@ -184,6 +206,31 @@ describe('a receiver', () => {
     expect(await deliveriesOf(server, id)).toHaveLength(8 + tries.length)
     const hook = (await (await server.admin('GET', `/repos/acme/rocket/hooks/${id}`)).json()) as { last_response: unknown }
     expect(hook.last_response).toMatchObject({ code: 0, status: 'connection_error' })
+  })
+
+  test('that is back gets what happens since within a minute, though what it missed is tried again later', async () => {
+    await using it = await hookedServer()
+    const { server, clock, repository } = it
+    await using receiver = await startHookReceiver()
+    const unheard = (response: ServerResponse) => void response.destroy()
+    receiver.answer = unheard
+    await addHook(server, receiver)
+    for (const wait of [10 * SECOND, MINUTE, 5 * MINUTE, 15 * MINUTE]) {
+      await sendHooks(server)
+      clock.at += wait
+    }
+    await sendHooks(server)
+    expect(receiver.received).toHaveLength(5)
+    receiver.answer = 200
+
+    await queueRun(server, repository, oneJob())
+    await sendHooks(server)
+    expect(told(receiver)).toEqual([])
+    clock.at += MINUTE
+    await sendHooks(server)
+
+    expect(told(receiver)).toHaveLength(1)
+    expect(receiver.of('ping')).toHaveLength(5)
   })
 
   test('is not followed to where it redirects', async () => {
@@ -280,6 +327,26 @@ describe('an address', () => {
   })
 })
 
+test.each([
+  ['HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n', /another protocol/],
+  ['HTTP/1.1 101 Switching Protocols\r\n\r\n', /101/],
+  ['', /failed to connect/],
+])('a receiver that answers %j and no more holds nothing', async (bytes, status) => {
+  const sockets: Socket[] = []
+  const server = createRawServer((socket) => {
+    sockets.push(socket.on('error', () => {}))
+    socket.once('data', () => (bytes.includes('Upgrade') ? socket.write(bytes) : socket.end(bytes)))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`
+  const said = { url, headers: {}, body: Buffer.from('{}'), insecureSsl: false }
+  const result = await post(said, parseAllowedTargets('127.0.0.1'), AbortSignal.timeout(60_000))
+
+  expect(result.status).toMatch(status)
+  for (const socket of sockets) socket.destroy()
+  await new Promise((resolve) => server.close(resolve))
+})
+
 describe('nodes', () => {
   test('that tell events at once make each delivery once, in order', async () => {
     await using it = await hookedServer()
@@ -309,7 +376,7 @@ describe('nodes', () => {
     await using receiver = await startHookReceiver()
     const id = await addHook(server, receiver)
     const { db } = server.deps
-    expect((await laneClaim(db, 'dead', clock.at, clock.at + 25 * SECOND))?.hook.id).toBe(id)
+    expect((await laneClaim(db, 'dead', clock.at, clock.at + 25 * SECOND))?.lane.hook.id).toBe(id)
     await sendHooks(server)
     expect(receiver.received).toEqual([])
 

@@ -11,6 +11,8 @@ type SenderDeps = Pick<Deps, 'db' | 'now' | 'log' | 'keys' | 'signals' | 'webhoo
 /** Webhooks that one node sends to at once, and requests of one at once: of different jobs, as those of one job are in order. */
 const LANES = 64
 const WIDTH = 8
+/** Of these the webhooks of one account get so many, those of repositories by their owner: slow receivers of one keep nobody else waiting. */
+const LANES_OF_ACCOUNT = 8
 /** A lane is held for longer than a request may take, by what the clocks of two nodes may differ; a node that died holds it no longer. */
 const LANE_MS = POST_LIMIT_MS + 15_000
 /** After this a lane stands back behind others that are due: slow receivers may be as many as there are lanes. */
@@ -36,7 +38,7 @@ const TARGET_TYPES = {
 export class HookSender implements AsyncDisposable {
   readonly #deps: SenderDeps
   readonly #holder = randomUUID()
-  readonly #lanes = new Set<Promise<void>>()
+  readonly #lanes = new Map<Promise<void>, number>()
   readonly #abort = new AbortController()
   readonly #heard: Disposable
   #timer: NodeJS.Timeout | undefined
@@ -64,7 +66,7 @@ export class HookSender implements AsyncDisposable {
     for (;;) {
       await this.#look()
       if (this.#lanes.size === 0) return
-      await Promise.all(this.#lanes)
+      await Promise.all(this.#lanes.keys())
     }
   }
 
@@ -73,7 +75,7 @@ export class HookSender implements AsyncDisposable {
     this.#heard[Symbol.dispose]()
     this.#abort.abort()
     await this.#looking
-    await Promise.all(this.#lanes)
+    await Promise.all(this.#lanes.keys())
   }
 
   #look(): Promise<void> {
@@ -90,9 +92,10 @@ export class HookSender implements AsyncDisposable {
     const { db, now, log } = this.#deps
     while (this.#lookAgain) {
       this.#lookAgain = false
-      while (this.#lanes.size < LANES && !this.#abort.signal.aborted && (await laneIsDue(db, now()))) {
-        const lane = await laneClaim(db, this.#holder, now(), now() + LANE_MS)
-        if (!lane) break
+      while (this.#lanes.size < LANES && !this.#abort.signal.aborted && (await laneIsDue(db, now(), this.#busyAccounts()))) {
+        const claimed = await laneClaim(db, this.#holder, now(), now() + LANE_MS, this.#busyAccounts())
+        if (!claimed) break
+        const { lane, accountId } = claimed
         const running = this.#serve(lane)
           .catch((err: unknown) => {
             if (!this.#abort.signal.aborted) log.warn({ err, hookId: lane.hook.id }, 'a webhook could not be served')
@@ -102,9 +105,16 @@ export class HookSender implements AsyncDisposable {
             // Others may have waited for the place.
             this.look()
           })
-        this.#lanes.add(running)
+        this.#lanes.set(running, accountId)
       }
     }
+  }
+
+  /** Accounts that have all the lanes that one gets; what is the enterprise's or the server's is bounded by all lanes alone. */
+  #busyAccounts(): number[] {
+    const counts = new Map<number, number>()
+    for (const account of this.#lanes.values()) counts.set(account, (counts.get(account) ?? 0) + 1)
+    return [...counts].filter(([account, count]) => account !== 0 && count >= LANES_OF_ACCOUNT).map(([account]) => account)
   }
 
   async #serve(claimed: Lane): Promise<void> {

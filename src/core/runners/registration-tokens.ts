@@ -33,7 +33,7 @@ function mapNeeds({ enterprise, organization, repository }: Record<ScopeKind, Ne
   }
 }
 
-/** Makes a token with which machines register runners in a scope, or remove them; good for an hour, any number of times. */
+/** Makes a token with which machines register runners in a scope, or remove them; good for an hour, any number of times, while who made it is. */
 export async function createRegistrationToken(
   deps: Pick<Deps, 'db' | 'now' | 'times' | 'log'>,
   actor: Actor,
@@ -49,7 +49,8 @@ export async function createRegistrationToken(
   const expiresAt = createdAt + deps.times.registrationToken
   const at: ScopeRef = { kind: scope.kind, id: scope.id }
   await deps.db.transaction().execute(async (tx) => {
-    await registrationTokenInsert(tx, { purpose, scope: at, userId: account.id, hash: hashSecret(token), createdAt, expiresAt })
+    const by = { userId: account.id, installationId: actor.kind === 'installation' ? actor.installationId : null }
+    await registrationTokenInsert(tx, { ...by, purpose, scope: at, hash: hashSecret(token), createdAt, expiresAt })
     await eventInsert(tx, { at: createdAt, actor, kind: `runner_token.${purpose}`, subject: at })
   })
   return { token, expiresAt }

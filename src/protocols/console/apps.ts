@@ -98,6 +98,7 @@ const ManifestRequest = Type.Object({
 const InstallRequest = Type.Object({
   account: Type.String({ maxLength: 200 }),
   repositories: Type.Optional(Type.Array(Type.String({ maxLength: 200 }), { maxItems: 500 })),
+  repository_selection: Type.Optional(Type.Literal('all')),
 })
 
 const AppParams = Type.Object({ app_slug: Type.String() })
@@ -160,7 +161,8 @@ function installationRoutes(app: App, deps: Deps): void {
     '/apps/:app_slug/installations',
     { config, schema: { params: AppParams, body: InstallRequest, response: { 201: InstallationBody } } },
     async (request, reply) => {
-      const view = await installApp(deps, request.actor, { slug: request.params.app_slug, ...request.body })
+      const { account, repositories, repository_selection: selection } = request.body
+      const view = await installApp(deps, request.actor, { slug: request.params.app_slug, account, repositories, selection })
       return reply.code(201).send(presentInstallation(view))
     },
   )

@@ -328,9 +328,43 @@ test('what an installation was given counts when a token is used, not when it wa
   expect(await status('site')).toBe(200)
   await installApp(server, app, 'acme')
   expect(await status('site')).toBe(403)
+  const reached = async () => ((await (await call('GET', '/installation/repositories')).json()) as { total_count: number }).total_count
+  expect(await reached()).toBe(1)
+  const install = (body: object) => server.admin('POST', `/api/fleetfoot/apps/${app.slug}/installations`, { account: 'acme', ...body })
+  expect((await install({ repository_selection: 'all', repositories: ['site'] })).status).toBe(422)
+  expect((await install({ repository_selection: 'all' })).status).toBe(201)
+  expect(await reached()).toBe(2)
   expect((await call('GET', '/repos/acme/site/contents/README.md')).status).toBe(403)
   const later = server.call(await installationToken(server, app, id))
   expect((await later('GET', '/repos/acme/site/contents/README.md')).status).toBe(404)
+})
+
+test('registration tokens end with what made them: a suspended user, a suspended or ended installation', async () => {
+  await using server = await startServer()
+  const { token } = await server.user('mona', { scopes: ['admin:org'] })
+  await server.organization('acme', { mona: 'owner' })
+  const app = await makeApp(server, { organization_self_hosted_runners: 'write' })
+  const id = await installApp(server, app, 'acme')
+  const ofUser = await server.registrationToken('/orgs/acme', token)
+  const ofApp = await server.registrationToken('/orgs/acme', await installationToken(server, app, id))
+  const status = async (registration: string) => {
+    const headers = { Authorization: `RemoteAuth ${registration}` }
+    const body = { url: `${server.url}/acme`, runner_event: 'register' }
+    return (await server.call(undefined)('POST', '/actions/runner-registration', body, headers)).status
+  }
+  expect([await status(ofUser), await status(ofApp)]).toEqual([200, 200])
+  const suspendUser = (suspendedAt: number | null) =>
+    server.deps.db.updateTable('account').set({ suspendedAt }).where('login', '=', 'mona').execute()
+
+  await suspendUser(1)
+  await asApp(server, app)('PUT', `/app/installations/${id}/suspended`)
+  expect([await status(ofUser), await status(ofApp)]).toEqual([404, 404])
+
+  await suspendUser(null)
+  await asApp(server, app)('DELETE', `/app/installations/${id}/suspended`)
+  expect([await status(ofUser), await status(ofApp)]).toEqual([200, 200])
+  await asApp(server, app)('DELETE', `/app/installations/${id}`)
+  expect(await status(ofApp)).toBe(404)
 })
 
 test('the code of a manifest makes one App, once, within the hour', async () => {

@@ -20,6 +20,7 @@ export async function up(tools: MigrationTools): Promise<void> {
     .addColumn('updatedAt', 'bigint', (c) => c.notNull())
     .addColumn('deletedAt', 'bigint')
     .addColumn('dueAt', 'bigint')
+    .addColumn('notBefore', 'bigint', (c) => c.notNull())
     .addColumn('laneHolder', 'text')
     .addColumn('laneUntil', 'bigint', (c) => c.notNull())
     .addColumn('troubles', 'bigint', (c) => c.notNull())

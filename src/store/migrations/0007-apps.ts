@@ -64,6 +64,7 @@ export async function up(tools: MigrationTools): Promise<void> {
 
   await db.schema.alterTable('token').addColumn('installationId', 'bigint').execute()
   await db.schema.alterTable('token').addColumn('ownerId', 'bigint').execute()
+  await db.schema.alterTable('registrationToken').addColumn('installationId', 'bigint').execute()
   await partialIndex(tools, {
     name: 'token_installation',
     table: 'token',
