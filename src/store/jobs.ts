@@ -249,7 +249,7 @@ async function lineEnsure(
   const line = { repositoryId, ownerId, ownerKind, isPublic, groupName, labels, workflow, rank, limitId }
   const key = lineKey(place)
   if (!moving) {
-    const [touched] = await lineJoin(db, { key, isPublic: isPublic ? 1 : 0 })
+    const [touched] = await lineJoin(db, { key })
     if (touched)
       return { line: { ...line, id: touched.id }, turn: touched.lastTurn, wideTurn: touched.lastWide, rarestLabel: touched.rarestLabel }
   }
@@ -261,7 +261,7 @@ async function lineEnsure(
     '',
   )
   const { turn, wideTurn } = await nextTurns(db, { rarestLabel, rank, repositoryId })
-  const filed = { isPublic: isPublic ? 1 : 0, rarestLabel, headQueuedAt: queuedAt, headTurn: turn, headWide: wideTurn }
+  const filed = { isPublic: isPublicNow(sql`${repositoryId}`), rarestLabel, headQueuedAt: queuedAt, headTurn: turn, headWide: wideTurn }
   const last = moving ? { lastTurn: 0, lastWide: 0 } : { lastTurn: turn, lastWide: wideTurn }
   const row = await db
     .insertInto('line')
@@ -326,15 +326,20 @@ async function nextTurns(
   return { turn: rows[0]?.turn ?? 1, wideTurn: rows[0]?.wide ?? 1 }
 }
 
+/** Read as the line is written: a repository that becomes public between a look and this must not keep the rights of a private one. */
+function isPublicNow(repositoryId: RawBuilder<unknown>): RawBuilder<number> {
+  return sql<number>`coalesce((select case when visibility = 'public' then 1 else 0 end from repository where repository.id = ${repositoryId}), 0)`
+}
+
 /** A line that is there and has a head: the new job comes last, so the head stays. */
-const lineJoin = prepared((db, { key, isPublic }: { key: string; isPublic: number }) => {
+const lineJoin = prepared((db, { key }: { key: string }) => {
   const lane = { rarestLabel: sql.ref('line.rarestLabel'), repositoryId: sql.ref('line.repositoryId') }
   return db
     .updateTable('line')
     .set({
       lastTurn: turnAfter(db, { ...lane, rank: sql.ref('line.rank') }),
       lastWide: turnAfter(db, { ...lane, rank: undefined }),
-      isPublic,
+      isPublic: isPublicNow(lane.repositoryId),
     })
     .where('key', '=', key)
     .where('headQueuedAt', 'is not', null)
