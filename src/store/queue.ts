@@ -1,14 +1,16 @@
 import { sql } from 'kysely'
-import type { ScopeRef } from '../model/access.ts'
+import type { Reach, ScopeRef } from '../model/access.ts'
 import type { Job } from '../model/job.ts'
 import { decodeJob } from './jobs.ts'
 import type { Db } from './open.ts'
+import { isWithin, NOTHING } from './reach.ts'
 
-/** Jobs that stand in line at a scope and below it, those that wait longest first; a page and the whole count. */
+/** Jobs that stand in line at a scope and below it, within `reach`, those that wait longest first; a page and the whole count. */
 export async function queuedPage(
   db: Db,
   scope: ScopeRef,
   page: { offset: number; limit: number },
+  reach?: Reach,
 ): Promise<{ jobs: Job[]; total: number }> {
   const matching = db
     .selectFrom('job')
@@ -17,6 +19,7 @@ export async function queuedPage(
     .$if(scope.kind === 'organization', (query) =>
       query.where('job.repositoryId', 'in', (eb) => eb.selectFrom('repository').select('id').where('ownerId', '=', scope.id)),
     )
+    .$if(reach !== undefined, (query) => query.where(isWithin('job.repositoryId', reach ?? NOTHING)))
   const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
   const rows = await matching.selectAll('job').orderBy('queuedAt').orderBy('id').offset(page.offset).limit(page.limit).execute()
   return { jobs: rows.map(decodeJob), total: count }
