@@ -1,5 +1,6 @@
 import path from 'node:path'
 import { expect, test } from 'vitest'
+import { OPERATIONS } from '../src/protocols/github-rest/operations.ts'
 import { readRestTable, type RestRow } from './support/rest-table.ts'
 import { startServer } from './support/start-server.ts'
 
@@ -48,6 +49,30 @@ ${counts.join('\n')}
 ${lines.join('\n')}
 `
   await expect(text).toMatchFileSnapshot(path.join(import.meta.dirname, '../docs/api.md'))
+})
+
+test('what is known of the operations is of the reference: bin/node tools/refresh-operations.ts makes it anew', () => {
+  expect(OPERATIONS).toEqual(Object.fromEntries(readRestTable().map(({ operationId, path: at, ok }) => [operationId, { path: at, ok }])))
+})
+
+test("the server describes GitHub's operations with its statuses and names of parameters", async () => {
+  await using server = await startServer()
+  const answer = await fetch(`${server.url}/api/v3/openapi.json`, { headers: { 'User-Agent': 'test' } })
+  const { paths } = (await answer.json()) as { paths: Record<string, Record<string, { operationId: string; responses: object }>> }
+  const group = '/orgs/{org}/actions/runner-groups/{runner_group_id}'
+  expect(Object.keys(paths).filter((at) => at.includes('{target_id}'))).toEqual([])
+  expect(Object.keys(paths)).toEqual(expect.arrayContaining([`${group}/repositories/{repository_id}`, `${group}/runners/{runner_id}`]))
+
+  const known = new Map(readRestTable().map((row) => [row.operationId, row]))
+  const wrong: string[] = []
+  for (const each of Object.values(paths).flatMap((methods) => Object.values(methods))) {
+    const statuses = Object.keys(each.responses)
+    for (const status of known.get(each.operationId)?.ok ?? []) {
+      if (!statuses.includes(String(status))) wrong.push(`${each.operationId}: no ${status}`)
+    }
+  }
+  expect(wrong).toEqual([])
+  expect(Object.keys(paths[`${group}/repositories`]?.['put']?.responses ?? {})).toEqual(['204', 'default'])
 })
 
 test('the server describes itself: every operation once, with its parameters and bodies', async () => {

@@ -50,6 +50,19 @@ export function grantOf(actor: Actor): Grant | undefined {
   return actor.kind === 'app' ? { accountId: 0, permissions: {}, selection: 'all', installationId: null, only: [] } : undefined
 }
 
+/** Which repositories of an account a token reaches that does not reach all: those named, those selected for an installation, or both. */
+export interface Reach {
+  only: number[] | null
+  selectedFor: number | null
+}
+
+/** Undefined for who reaches every repository of the account. */
+export function reachOf(actor: Actor): Reach | undefined {
+  const grant = grantOf(actor)
+  if (!grant || (grant.only === null && grant.selection === 'all')) return undefined
+  return { only: grant.only, selectedFor: grant.selection === 'selected' ? (grant.installationId ?? 0) : null }
+}
+
 /** The account that stands for the actor in what it makes: a user, or the bot of an App. */
 export function accountOfActor(actor: Actor): { id: number; login: string } | undefined {
   if (actor.kind === 'user') return { id: actor.userId, login: actor.login }

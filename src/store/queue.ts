@@ -1,16 +1,18 @@
 import { sql } from 'kysely'
-import type { ScopeRef } from '../model/access.ts'
+import type { Reach, ScopeRef } from '../model/access.ts'
 import type { Job } from '../model/job.ts'
 import { decodeJob } from './jobs.ts'
 import { isPostgres, type Db } from './open.ts'
+import { isWithin, NOTHING } from './reach.ts'
 
 const SORTED_AT_MOST = 100
 
-/** Jobs that stand in line at a scope and below it, those that wait longest first; a page and the whole count. */
+/** Jobs that stand in line at a scope and below it, within `reach`, those that wait longest first; a page and the whole count. */
 export async function queuedPage(
   db: Db,
   scope: ScopeRef,
   page: { offset: number; limit: number },
+  reach?: Reach,
 ): Promise<{ jobs: Job[]; total: number }> {
   const matching = db
     .selectFrom('job')
@@ -19,6 +21,7 @@ export async function queuedPage(
     .$if(scope.kind === 'organization', (query) =>
       query.where('job.repositoryId', 'in', (eb) => eb.selectFrom('repository').select('id').where('ownerId', '=', scope.id)),
     )
+    .$if(reach !== undefined, (query) => query.where(isWithin('job.repositoryId', reach ?? NOTHING)))
   const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
   // In a long queue the index of `queuedAt` is walked until the page is full; in a short one what matches is sorted. SQLite has no statistics
   // to see which, so the plus sign hides the other index from it; PostgreSQL has.
@@ -31,6 +34,7 @@ export async function queuedPage(
         .$if(scope.kind === 'organization', (query) =>
           query.where(sql<boolean>`+job."repositoryId" in (select id from repository where "ownerId" = ${scope.id})`),
         )
+        .$if(reach !== undefined, (query) => query.where(isWithin('job.repositoryId', reach ?? NOTHING)))
     : matching
   const rows = await ordered.selectAll('job').orderBy('queuedAt').orderBy('id').offset(page.offset).limit(page.limit).execute()
   return { jobs: rows.map(decodeJob), total: count }

@@ -1,4 +1,5 @@
 import type { ExpressionBuilder, Selectable } from 'kysely'
+import type { Reach } from '../model/access.ts'
 import {
   DEFAULT_GROUP_NAME,
   DEFAULT_GROUP_NUMBER,
@@ -11,6 +12,7 @@ import {
 } from '../model/runner-group.ts'
 import type { Db } from './open.ts'
 import { prepared } from './prepared.ts'
+import { isWithin, NOTHING } from './reach.ts'
 import type { Schema } from './schema.ts'
 
 function decodeGroup(row: Selectable<Schema['runnerGroup']>): RunnerGroup {
@@ -178,16 +180,24 @@ export async function groupAccessPage(
   db: Db,
   groupId: number,
   page: { offset: number; limit: number },
+  reach?: Reach,
 ): Promise<{ ids: number[]; total: number }> {
-  const matching = db.selectFrom('runnerGroupAccess').where('groupId', '=', groupId)
+  const matching = db
+    .selectFrom('runnerGroupAccess')
+    .where('groupId', '=', groupId)
+    .$if(reach !== undefined, (query) => query.where(isWithin('runnerGroupAccess.targetId', reach ?? NOTHING)))
   const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
   const rows = await matching.select('targetId').orderBy('targetId').offset(page.offset).limit(page.limit).execute()
   return { ids: rows.map(({ targetId }) => targetId), total: count }
 }
 
-/** Puts exactly these ids in the place of those that the group was open to. */
-export async function groupAccessSet(db: Db, groupId: number, ids: readonly number[]): Promise<void> {
-  await db.deleteFrom('runnerGroupAccess').where('groupId', '=', groupId).execute()
+/** Puts exactly these ids in the place of those that the group was open to; what is beyond `reach` stays. */
+export async function groupAccessSet(db: Db, groupId: number, ids: readonly number[], reach?: Reach): Promise<void> {
+  await db
+    .deleteFrom('runnerGroupAccess')
+    .where('groupId', '=', groupId)
+    .$if(reach !== undefined, (query) => query.where(isWithin('runnerGroupAccess.targetId', reach ?? NOTHING)))
+    .execute()
   for (let at = 0; at < ids.length; at += 500) {
     await db
       .insertInto('runnerGroupAccess')
@@ -326,16 +336,31 @@ export async function inheritedAccessPage(
   db: Db,
   { organizationId, group }: InheritedGroup,
   page: { offset: number; limit: number },
+  reach?: Reach,
 ): Promise<{ ids: number[]; total: number }> {
-  const matching = db.selectFrom('inheritedGroupAccess').where('groupId', '=', group.id).where('organizationId', '=', organizationId)
+  const matching = db
+    .selectFrom('inheritedGroupAccess')
+    .where('groupId', '=', group.id)
+    .where('organizationId', '=', organizationId)
+    .$if(reach !== undefined, (query) => query.where(isWithin('inheritedGroupAccess.repositoryId', reach ?? NOTHING)))
   const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
   const rows = await matching.select('repositoryId').orderBy('repositoryId').offset(page.offset).limit(page.limit).execute()
   return { ids: rows.map(({ repositoryId }) => repositoryId), total: count }
 }
 
-export async function inheritedAccessSet(db: Db, { organizationId, group }: InheritedGroup, ids: readonly number[]): Promise<void> {
-  const groupId = group.id
-  await db.deleteFrom('inheritedGroupAccess').where('groupId', '=', groupId).where('organizationId', '=', organizationId).execute()
+/** As `groupAccessSet`, of what an organization made of an inherited group. */
+export async function inheritedAccessSet(
+  db: Db,
+  { organizationId, group }: InheritedGroup,
+  ids: readonly number[],
+  reach?: Reach,
+): Promise<void> {
+  await db
+    .deleteFrom('inheritedGroupAccess')
+    .where('groupId', '=', group.id)
+    .where('organizationId', '=', organizationId)
+    .$if(reach !== undefined, (query) => query.where(isWithin('inheritedGroupAccess.repositoryId', reach ?? NOTHING)))
+    .execute()
   for (const repositoryId of new Set(ids)) await inheritedAccessAdd(db, { organizationId, group }, repositoryId)
 }
 

@@ -1,4 +1,6 @@
+import type { Reach } from '../model/access.ts'
 import type { Db } from './open.ts'
+import { isWithin, NOTHING } from './reach.ts'
 
 export type RunnerPolicy = 'all' | 'selected' | 'none'
 
@@ -29,8 +31,12 @@ export async function policyRepositoryPage(
   db: Db,
   organizationId: number,
   page: { offset: number; limit: number },
+  reach?: Reach,
 ): Promise<{ ids: number[]; total: number }> {
-  const matching = db.selectFrom('runnerPolicyRepository').where('organizationId', '=', organizationId)
+  const matching = db
+    .selectFrom('runnerPolicyRepository')
+    .where('organizationId', '=', organizationId)
+    .$if(reach !== undefined, (query) => query.where(isWithin('runnerPolicyRepository.repositoryId', reach ?? NOTHING)))
   const { count } = await matching.select((eb) => eb.fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
   const rows = await matching.select('repositoryId').orderBy('repositoryId').offset(page.offset).limit(page.limit).execute()
   return { ids: rows.map(({ repositoryId }) => repositoryId), total: count }
@@ -46,8 +52,13 @@ export async function policyNames(db: Db, organizationId: number, repositoryId: 
   return row !== undefined
 }
 
-export async function policyRepositoriesSet(db: Db, organizationId: number, ids: readonly number[]): Promise<void> {
-  await db.deleteFrom('runnerPolicyRepository').where('organizationId', '=', organizationId).execute()
+/** Names exactly these; what is beyond `reach` stays. */
+export async function policyRepositoriesSet(db: Db, organizationId: number, ids: readonly number[], reach?: Reach): Promise<void> {
+  await db
+    .deleteFrom('runnerPolicyRepository')
+    .where('organizationId', '=', organizationId)
+    .$if(reach !== undefined, (query) => query.where(isWithin('runnerPolicyRepository.repositoryId', reach ?? NOTHING)))
+    .execute()
   for (const repositoryId of new Set(ids)) await policyRepositoryAdd(db, organizationId, repositoryId)
 }
 

@@ -188,8 +188,14 @@ async function authorizeGranted(
   return { repository, role: reaches(most, given) ? given : most }
 }
 
+/** Whether what the actor was given leads to a repository of an organization where it was let in already. */
+export async function reachesRepository(deps: Pick<Deps, 'db'>, actor: Actor, repository: Repository): Promise<boolean> {
+  const grant = grantOf(actor)
+  return grant === undefined || isReached(deps, grant, repository)
+}
+
 /** Whether a grant reaches a repository: it belongs to the account, and was not left out of a selection. */
-async function isReached({ db }: AccessDeps, grant: Grant, { id, owner }: Repository): Promise<boolean> {
+async function isReached({ db }: Pick<Deps, 'db'>, grant: Grant, { id, owner }: Repository): Promise<boolean> {
   const { accountId, selection, installationId, only } = grant
   if (owner.id !== accountId || (only !== null && !only.includes(id))) return false
   return selection === 'all' || (installationId !== null && (await installationHasRepository(db, installationId, id)))

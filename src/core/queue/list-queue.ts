@@ -1,4 +1,4 @@
-import type { Actor } from '../../model/access.ts'
+import { reachOf, type Actor } from '../../model/access.ts'
 import type { Repository } from '../../model/account.ts'
 import { labelSet, type Job } from '../../model/job.ts'
 import { jobsAhead, lanePlace, queuedPage, recentDurations, type Ended } from '../../store/queue.ts'
@@ -25,14 +25,16 @@ export interface QueuedJob {
   startsInMs: number | null
 }
 
-/** The jobs that wait for a runner at a scope and below it, longest first, with position, reason and an estimate from recent durations. */
+/** The jobs that wait for a runner at a scope and below it and that the token reaches, longest first, with position, reason and an estimate from recent durations. */
 export async function listQueue(
   deps: Pick<Deps, 'db' | 'log' | 'now' | 'times'>,
   actor: Actor,
   { scope: ref, offset, limit }: { scope: RunnerScopeRef; offset: number; limit: number },
 ): Promise<{ scope: RunnerScope; jobs: QueuedJob[]; total: number }> {
   const scope = await authorizeRunnerScope(deps, actor, ref, queueReadNeeds)
-  const { jobs, total } = await queuedPage(deps.db, scope, { offset, limit })
+  // Of one repository that question is answered: a public one may be read without being reached.
+  const reach = scope.kind === 'repository' ? undefined : reachOf(actor)
+  const { jobs, total } = await queuedPage(deps.db, scope, { offset, limit }, reach)
   const durations = await recentDurations(deps.db, scope, DURATIONS)
   const states = new Map<string, Awaited<ReturnType<typeof queuedState>>>()
   const seen = nothingSeen()

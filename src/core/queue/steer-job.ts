@@ -7,7 +7,7 @@ import { jobById, jobMove, lineById } from '../../store/jobs.ts'
 import { lanePlace } from '../../store/queue.ts'
 import { repositoryById } from '../../store/repositories.ts'
 import { runById } from '../../store/runs.ts'
-import { authorizeRunnerScope, type RunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
+import { authorizeRunnerScope, reachesRepository, type RunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 import { jobEvent } from '../jobs/job-event.ts'
 import { placeJob } from './place-job.ts'
@@ -24,7 +24,7 @@ export type Steering =
  * Moves one job that stands in line, and leaves it there whatever the rules say. Who manages only a repository of an organization may let
  * its jobs yield, or let two of them change places, and overtakes nobody else.
  *
- * @throws AppError not_found for a job that is not of the scope; conflict when it does not stand in line; forbidden; invalid
+ * @throws AppError not_found for a job that is not of the scope, or that the token does not reach; conflict when it does not stand in line; forbidden; invalid
  */
 export async function steerJob(
   deps: Pick<Deps, 'db' | 'log' | 'now' | 'signals'>,
@@ -33,13 +33,13 @@ export async function steerJob(
 ): Promise<Job> {
   const scope = await authorizeRunnerScope(deps, actor, input.scope, queueSteerNeeds)
   const { steering } = input
-  await jobIn(deps.db, scope, input.jobId)
+  await jobIn(deps.db, actor, scope, input.jobId)
   const moved = await deps.db.transaction().execute(async (tx) => {
     const job = await jobById(tx, input.jobId)
     const line = job?.lineId == null ? undefined : await lineById(tx, job.lineId)
     if (job?.status !== 'queued' || !line) throw new AppError('conflict', 'The job does not stand in line')
     const steeredBy = accountOfActor(actor)?.id ?? 0
-    const to = await targetOf(tx, scope, job, line, steering)
+    const to = await targetOf(tx, actor, scope, job, line, steering)
     if (to.swap) await jobMove(tx, to.swap.job, to.swap.line, { turn: job.turn, wideTurn: job.wideTurn, steeredBy })
     const result = await jobMove(tx, job, { ...line, ...to.place }, { ...to.change, steeredBy })
     if (result) await jobEvent(tx, result.job, 'job.steered', deps.now(), { ...steering }, actor)
@@ -50,12 +50,12 @@ export async function steerJob(
   return moved.job
 }
 
-async function jobIn(db: Deps['db'], scope: RunnerScope, jobId: number): Promise<Job> {
+async function jobIn(db: Deps['db'], actor: Actor, scope: RunnerScope, jobId: number): Promise<Job> {
   const job = await jobById(db, jobId)
   const repository = job && (await repositoryById(db, job.repositoryId))
   const isIn =
     repository && (scope.kind === 'enterprise' || (scope.kind === 'organization' ? repository.owner.id : repository.id) === scope.id)
-  if (!job || !isIn) throw new AppError('not_found', 'Not Found')
+  if (!job || !isIn || !(await reachesRepository({ db }, actor, repository))) throw new AppError('not_found', 'Not Found')
   return job
 }
 
@@ -66,7 +66,7 @@ interface Target {
   swap?: { job: Job; line: Line }
 }
 
-async function targetOf(tx: Deps['db'], scope: RunnerScope, job: Job, line: Line, steering: Steering): Promise<Target> {
+async function targetOf(tx: Deps['db'], actor: Actor, scope: RunnerScope, job: Job, line: Line, steering: Steering): Promise<Target> {
   const mayOvertake = scope.kind !== 'repository' || scope.repository.owner.kind === 'user'
   const notBefore = () => new AppError('forbidden', 'Only who manages the runners of the organization may let a job overtake others')
   if (steering.kind === 'labels') {
@@ -76,7 +76,7 @@ async function targetOf(tx: Deps['db'], scope: RunnerScope, job: Job, line: Line
     return { place: { labels: labelSet(labels) }, change }
   }
   if (steering.kind === 'before') {
-    const other = await jobIn(tx, scope, steering.jobId)
+    const other = await jobIn(tx, actor, scope, steering.jobId)
     const [own, place] = [await lanePlace(tx, job.id), await lanePlace(tx, other.id)]
     const otherLine = other.lineId === null ? undefined : await lineById(tx, other.lineId)
     if (!own || !place || !otherLine || other.id === job.id)

@@ -1,4 +1,4 @@
-import type { Actor } from '../../model/access.ts'
+import { reachOf, type Actor } from '../../model/access.ts'
 import type { Account, Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
 import {
@@ -40,7 +40,7 @@ import {
   type GroupSettings,
 } from '../../store/runner-groups.ts'
 import { runnerById, runnersOfGroup } from '../../store/runners.ts'
-import { authorizeRunnerScope, type RunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
+import { authorizeRunnerScope, reachesRepository, type RunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 import { registeringNeeds, runnerNeeds, runnerReadNeeds } from './registration-tokens.ts'
 
@@ -164,7 +164,7 @@ export async function createRunnerGroup(
     restrictedToWorkflows: input.restrictedToWorkflows ?? false,
     selectedWorkflows: await workflowsOf(deps, input.selectedWorkflows ?? []),
   }
-  const targetIds = await requireTargets(deps, scope, input.targetIds ?? [])
+  const targetIds = await requireTargets(deps, actor, scope, input.targetIds ?? [])
   const runnerIds = await requireRunners(deps, scope, input.runnerIds ?? [])
   const at = deps.now()
   const made = await deps.db.transaction().execute(async (tx) => {
@@ -200,20 +200,21 @@ async function workflowsOf({ db }: Pick<Deps, 'db'>, texts: string[]): Promise<S
   return workflows
 }
 
-/** Repositories of the organization, or organizations. @throws AppError invalid for one that is not there */
-async function requireTargets(deps: Pick<Deps, 'db'>, scope: RunnerScope, ids: number[]): Promise<number[]> {
+/** Repositories of the organization, or organizations. @throws AppError invalid for one that is not there, or that the token does not reach */
+async function requireTargets(deps: Pick<Deps, 'db'>, actor: Actor, scope: RunnerScope, ids: number[]): Promise<number[]> {
   const unique = [...new Set(ids)]
   for (const id of unique) {
-    if (!(await targetIn(deps, scope, id))) {
+    if (!(await targetIn(deps, actor, scope, id))) {
       throw new AppError('invalid', scope.kind === 'enterprise' ? `There is no organization ${id}` : `There is no repository ${id} here`)
     }
   }
   return unique
 }
 
-async function targetIn({ db }: Pick<Deps, 'db'>, scope: RunnerScope, id: number): Promise<boolean> {
+async function targetIn({ db }: Pick<Deps, 'db'>, actor: Actor, scope: RunnerScope, id: number): Promise<boolean> {
   if (scope.kind === 'enterprise') return (await accountById(db, id))?.kind === 'organization'
-  return (await repositoryById(db, id))?.owner.id === scope.id
+  const repository = await repositoryById(db, id)
+  return repository?.owner.id === scope.id && reachesRepository({ db }, actor, repository)
 }
 
 async function requireRunners({ db }: Pick<Deps, 'db'>, scope: RunnerScope, ids: number[]): Promise<number[]> {
@@ -346,7 +347,7 @@ async function ownGroup(
 
 /**
  * A page of the repositories, or organizations, that a group is open to: none unless its visibility is `selected`, whatever the list was
- * before (rest-api.md 2.4: Terraform compares it with an unset attribute).
+ * before (rest-api.md 2.4: Terraform compares it with an unset attribute). A token for some repositories sees and sets those alone.
  */
 export async function listGroupAccess(
   deps: GroupDeps,
@@ -360,8 +361,11 @@ export async function listGroupAccess(
   const { visibility } = view.kind === 'own' ? view.group : view.inherited
   if (visibility !== 'selected') return none
 
+  const reach = reachOf(actor)
   const { ids, total } =
-    view.kind === 'own' ? await groupAccessPage(deps.db, view.group.id, input) : await inheritedAccessPage(deps.db, view.inherited, input)
+    view.kind === 'own'
+      ? await groupAccessPage(deps.db, view.group.id, input, reach)
+      : await inheritedAccessPage(deps.db, view.inherited, input, reach)
   const repositories: Repository[] = []
   const organizations: Account[] = []
   for (const id of ids) {
@@ -385,10 +389,10 @@ export async function setGroupAccess(
   const scope = await authorizeRunnerScope(deps, actor, input.scope, runnerNeeds)
   const view = await viewOf(deps, scope, input.number)
   if (view.kind === 'repository') throw notFound()
-  const ids = await requireTargets(deps, scope, input.ids)
+  const ids = await requireTargets(deps, actor, scope, input.ids)
   await changeAccess(deps, actor, view, { ids }, async (tx) => {
-    if (view.kind === 'own') await groupAccessSet(tx, view.group.id, ids)
-    else await inheritedAccessSet(tx, view.inherited, ids)
+    if (view.kind === 'own') await groupAccessSet(tx, view.group.id, ids, reachOf(actor))
+    else await inheritedAccessSet(tx, view.inherited, ids, reachOf(actor))
   })
 }
 
@@ -404,7 +408,7 @@ export async function changeGroupAccess(
 ): Promise<void> {
   const scope = await authorizeRunnerScope(deps, actor, input.scope, runnerNeeds)
   const view = await viewOf(deps, scope, input.number)
-  if (view.kind === 'repository' || !(await targetIn(deps, scope, input.id))) throw notFound()
+  if (view.kind === 'repository' || !(await targetIn(deps, actor, scope, input.id))) throw notFound()
   const { visibility } = view.kind === 'own' ? view.group : view.inherited
   if (visibility !== 'selected') throw new AppError('conflict', 'The runner group must have visibility set to selected')
   await changeAccess(deps, actor, view, { [input.change]: input.id }, async (tx) => {

@@ -1,4 +1,4 @@
-import { needs, type Actor, type ScopeRef } from '../../model/access.ts'
+import { needs, reachOf, type Actor, type ScopeRef } from '../../model/access.ts'
 import type { Account, Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
 import { enterpriseGet } from '../../store/accounts.ts'
@@ -14,7 +14,7 @@ import {
   runnerPolicySet,
   type RunnerPolicy,
 } from '../../store/runner-policy.ts'
-import { authorizeEnterprise, authorizeOrganization, type OrganizationRef } from '../access/authorize.ts'
+import { authorizeEnterprise, authorizeOrganization, reachesRepository, type OrganizationRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 
 type PolicyDeps = Pick<Deps, 'db' | 'log' | 'now'>
@@ -65,7 +65,7 @@ export async function listPolicyRepositories(
   page: { offset: number; limit: number },
 ): Promise<{ organization: Account; repositories: Repository[]; total: number }> {
   const organization = await authorizeOrganization(deps, actor, ref, needs.organizationPolicyRead)
-  const { ids, total } = await policyRepositoryPage(deps.db, organization.id, page)
+  const { ids, total } = await policyRepositoryPage(deps.db, organization.id, page, reachOf(actor))
   const repositories: Repository[] = []
   for (const id of ids) {
     const repository = await repositoryById(deps.db, id)
@@ -74,15 +74,14 @@ export async function listPolicyRepositories(
   return { organization, repositories, total }
 }
 
-/** @throws AppError invalid for a repository of somebody else's */
+/** Sets those that the token reaches. @throws AppError invalid for others */
 export async function setPolicyRepositories(deps: PolicyDeps, actor: Actor, ref: OrganizationRef, ids: number[]): Promise<void> {
   const organization = await authorizeOrganization(deps, actor, ref, needs.organizationPolicy)
   for (const id of ids) {
-    if ((await repositoryById(deps.db, id))?.owner.id !== organization.id)
-      throw new AppError('invalid', `There is no repository ${id} here`)
+    if (!(await isIn(deps, actor, organization, id))) throw new AppError('invalid', `There is no repository ${id} here`)
   }
   const owner = { kind: 'organization' as const, id: organization.id }
-  await change(deps, actor, owner, { selected: ids }, (tx) => policyRepositoriesSet(tx, organization.id, ids))
+  await change(deps, actor, owner, { selected: ids }, (tx) => policyRepositoriesSet(tx, organization.id, ids, reachOf(actor)))
 }
 
 /** @throws AppError not_found for the repository; conflict unless the policy is `selected` */
@@ -93,13 +92,18 @@ export async function changePolicyRepository(
   input: { repositoryId: number; change: 'add' | 'remove' },
 ): Promise<void> {
   const organization = await authorizeOrganization(deps, actor, ref, needs.organizationPolicy)
-  if ((await repositoryById(deps.db, input.repositoryId))?.owner.id !== organization.id) throw new AppError('not_found', 'Not Found')
+  if (!(await isIn(deps, actor, organization, input.repositoryId))) throw new AppError('not_found', 'Not Found')
   const owner = { kind: 'organization' as const, id: organization.id }
   if ((await runnerPolicy(deps.db, owner)) !== 'selected') {
     throw new AppError('conflict', 'The organization does not restrict self-hosted runners to selected repositories')
   }
   const make = input.change === 'add' ? policyRepositoryAdd : policyRepositoryRemove
   await change(deps, actor, owner, { [input.change]: input.repositoryId }, (tx) => make(tx, organization.id, input.repositoryId))
+}
+
+async function isIn({ db }: Pick<Deps, 'db'>, actor: Actor, organization: Account, id: number): Promise<boolean> {
+  const repository = await repositoryById(db, id)
+  return repository?.owner.id === organization.id && reachesRepository({ db }, actor, repository)
 }
 
 async function change(

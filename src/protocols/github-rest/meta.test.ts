@@ -25,6 +25,21 @@ test('the server tells its version, its API versions and a sentence', async () =
   expect(await fits('emojis/get', 200, anybody('GET', '/emojis'))).toEqual({})
 })
 
+test('who is refused for a credential or a header is counted by address, and told so', async () => {
+  await using server = await startServer()
+  const ask = async (target: string, headers: Record<string, string>) => {
+    const { status, headers: told } = await server.call(undefined)('GET', target, undefined, headers)
+    return [status, told.get('x-ratelimit-limit'), told.get('x-ratelimit-used'), told.get('x-ratelimit-resource')]
+  }
+
+  expect(await ask('/user', { Authorization: 'Bearer ghp_unknown' })).toEqual([401, '60', '1', 'core'])
+  expect(await ask('/user', { 'X-GitHub-Api-Version': '1999-01-01' })).toEqual([400, '60', '2', 'core'])
+  expect(await ask('/user', { Accept: 'text/html' })).toEqual([415, '60', '3', 'core'])
+  expect(await ask('/user', { 'User-Agent': '' })).toEqual([403, '60', '4', 'core'])
+  expect(await ask('/user', {})).toEqual([401, '60', '5', 'core'])
+  expect(await ask('/nowhere', { Authorization: 'Bearer ghp_unknown' })).toEqual([401, '60', '6', 'core'])
+})
+
 test('asking for the rate limit is free, anything else is counted', async () => {
   await using server = await startServer()
   const mona = await server.user('mona')

@@ -5,6 +5,7 @@ import type { App } from '../../http/server.ts'
 import '../../http/access.ts'
 import type { ServedRoute } from '../../http/served-route.ts'
 import { needs } from '../../model/access.ts'
+import { OPERATIONS } from './operations.ts'
 import { ENTERPRISE_VERSION, type RestDeps } from './room.ts'
 
 const config = { access: { by: 'actor' as const, need: needs.anyone } }
@@ -22,5 +23,11 @@ export function ownOpenApiRoutes(app: App, deps: Pick<RestDeps, 'book'>, routes:
 }
 
 function description(deps: Pick<RestDeps, 'book'>, request: FastifyRequest, routes: readonly ServedRoute[], prefix: string, title: string) {
-  return describeRoutes(routes, { title, version: ENTERPRISE_VERSION, prefix, server: baseOf(deps.book, request) + prefix })
+  return describeRoutes(routes, {
+    title,
+    version: ENTERPRISE_VERSION,
+    prefix,
+    server: baseOf(deps.book, request) + prefix,
+    operations: OPERATIONS,
+  })
 }

@@ -63,6 +63,12 @@ export class RateLimits {
     throw Object.assign(new Error(`API rate limit exceeded for ${who}.`), { statusCode: 403 })
   }
 
+  /** The same for a request that was refused before anybody was known or looked for: it counts for its address, and is refused already. */
+  writeRefused(request: FastifyRequest, reply: FastifyReply): void {
+    if (reply.raw.hasHeader('X-RateLimit-Limit')) return
+    this.#tell(reply, this.count(request, request.routeOptions.config.freeOfCharge === true ? 0 : 1))
+  }
+
   /** Gives back what an answer cost that told nothing new: 304 for somebody who is known (rest-api.md 3.7). */
   refund(request: FastifyRequest, reply: FastifyReply): void {
     if (nameOf(request.actor) === undefined || request.routeOptions.config.freeOfCharge === true) return
@@ -78,8 +84,9 @@ export class RateLimits {
   }
 }
 
-/** Whose requests are counted together; undefined for nobody known. */
-function nameOf(actor: Actor): string | undefined {
+/** Whose requests are counted together; undefined for nobody known, or not yet. */
+function nameOf(actor: Actor | null): string | undefined {
+  if (actor === null) return undefined
   if (actor.kind === 'user') return `user ${actor.userId}`
   if (actor.kind === 'job') return `job ${actor.jobId}`
   if (actor.kind === 'installation') return `installation ${actor.installationId}`

@@ -70,6 +70,9 @@ export function useGitHubRest(room: App, deps: RestDeps): void {
     writeScopes(request, reply)
   })
   useDeclaredAccess(room, deps)
+  room.addHook('onSend', async (request, reply) => {
+    if (request.method !== 'OPTIONS') deps.rateLimits.writeRefused(request, reply)
+  })
   room.addHook('onSend', async (request, reply, payload) => conditional(deps, request, reply, payload))
 }
 
