@@ -24,7 +24,7 @@ export function useContentHost(app: App, { url, contentUrl }: Pick<AddressBook, 
       .code(404)
       .header('Content-Type', 'application/json')
       .serializer(JSON.stringify)
-      .send({ message: 'Not Found', status: '404' })
+      .send({ message: 'Not Found', documentation_url: 'https://docs.github.com/rest', status: '404' })
   })
 }
 
