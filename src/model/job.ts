@@ -136,6 +136,13 @@ export interface Step {
   completedAt: string | null
 }
 
+const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/
+
+/** A step's time as its runner reports it; what is no instant is not passed on to those who parse it. */
+export function stepTime(text: string | null | undefined): string | null {
+  return text != null && INSTANT.test(text) && !Number.isNaN(Date.parse(text)) ? text : null
+}
+
 export interface Annotation {
   stepNumber: number | null
   level: 'notice' | 'warning' | 'failure'

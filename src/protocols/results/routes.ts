@@ -9,7 +9,7 @@ import { useAnyJson } from '../../http/body.ts'
 import type { App } from '../../http/server.ts'
 import { useTwirpErrors } from '../../http/twirp.ts'
 import { AppError } from '../../model/errors.ts'
-import type { Assignment, Step } from '../../model/job.ts'
+import { stepTime, type Assignment, type Step } from '../../model/job.ts'
 
 type ResultsDeps = Deps & { book: AddressBook }
 
@@ -136,7 +136,7 @@ function stepOf(part: StepPart): Step {
     name: part.name ?? '',
     status: part.status === 6 ? 'completed' : part.status === 3 ? 'in_progress' : 'queued',
     conclusion: conclusions[(part.conclusion ?? 0) as keyof typeof conclusions] ?? null,
-    startedAt: part.started_at ?? null,
-    completedAt: part.completed_at ?? null,
+    startedAt: stepTime(part.started_at),
+    completedAt: stepTime(part.completed_at),
   }
 }

@@ -9,7 +9,7 @@ import { useAnyJson } from '../../http/body.ts'
 import { failureOf } from '../../http/failures.ts'
 import type { App } from '../../http/server.ts'
 import { AppError } from '../../model/errors.ts'
-import type { Annotation, Assignment, Conclusion, Step } from '../../model/job.ts'
+import { stepTime, type Annotation, type Assignment, type Conclusion, type Step } from '../../model/job.ts'
 
 type RunServiceDeps = Deps & { book: AddressBook }
 
@@ -162,8 +162,8 @@ function stepOf(step: StepPart): Step {
     name: step.name ?? '',
     status: status === 'inprogress' || status === '1' ? 'in_progress' : status === 'pending' || status === '0' ? 'queued' : 'completed',
     conclusion: conclusionOf(step.conclusion),
-    startedAt: step.started_at ?? null,
-    completedAt: step.completed_at ?? null,
+    startedAt: stepTime(step.started_at),
+    completedAt: stepTime(step.completed_at),
   }
 }
 
