@@ -482,15 +482,15 @@ function inTurn(rows: LineRow[], { scope }: Server, served: (label: string) => n
     rankOf(a) - rankOf(b) || turnOf(a) - turnOf(b) || (a.headQueuedAt ?? 0) - (b.headQueuedAt ?? 0) || a.id - b.id
   const between = (a: LineRow, b: LineRow) =>
     rankOf(a) - rankOf(b) || served(a.rarestLabel) - served(b.rarestLabel) || (a.headQueuedAt ?? 0) - (b.headQueuedAt ?? 0) || a.id - b.id
-  const lanes = [...Map.groupBy(rows, ({ rarestLabel }) => rarestLabel).values()].map((lane) => lane.sort(within))
-  if (lanes.length < 2) return lanes[0] ?? []
+  // Each lane backwards, so that its first line is taken off the end: there may be a hundred thousand.
+  let lanes = [...Map.groupBy(rows, ({ rarestLabel }) => rarestLabel).values()].map((lane) => lane.sort((a, b) => within(b, a)))
   const ordered: LineRow[] = []
-  for (;;) {
-    const [next, ...others] = lanes.filter((lane) => lane.length > 0)
-    if (!next) return ordered
-    const first = others.reduce((best, lane) => (between(lane[0] as LineRow, best[0] as LineRow) < 0 ? lane : best), next)
-    ordered.push(first.shift() as LineRow)
+  while (lanes.length > 0) {
+    const first = lanes.reduce((best, lane) => (between(lane.at(-1) as LineRow, best.at(-1) as LineRow) < 0 ? lane : best))
+    ordered.push(first.pop() as LineRow)
+    if (first.length === 0) lanes = lanes.filter((lane) => lane !== first)
   }
+  return ordered
 }
 
 async function lineTakeHead(db: Db, lineId: number, commits: string[] | undefined): Promise<{ job: Job; isMore: boolean } | undefined> {
