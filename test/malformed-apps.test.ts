@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { appJwt, installApp, installationToken, makeApp } from './support/apps.ts'
+import { BAD_SEGMENTS, BAD_VALUES } from './support/malformed.ts'
 import { startServer } from './support/start-server.ts'
 
 /*
@@ -7,31 +8,7 @@ import { startServer } from './support/start-server.ts'
  * a 5xx, and the App works afterwards.
  */
 
-const BAD_SEGMENTS = ['%00', '%2e%2e', '-1', '0', '99999999999999999999', '1e3', '%ff%fe', 'x'.repeat(400), '\u{1F600}', "';drop--", '[]']
-const BAD_VALUES: unknown[] = [
-  null,
-  -1,
-  1e300,
-  0.5,
-  '',
-  '\0',
-  'x'.repeat(5000),
-  [],
-  {},
-  [[[[]]]],
-  { a: { b: {} } },
-  true,
-  '\uD800',
-  [null],
-  ['\0'],
-  ['\uD800'],
-  9_007_199_254_740_992,
-  '../../etc',
-  { constructor: 'read' },
-  { $ne: 1 },
-  { actions: null },
-  { '\uD800': 'read' },
-]
+const BAD: unknown[] = [...BAD_VALUES, { actions: null }]
 
 test('no value in no place of a call about Apps is answered with a 5xx', async () => {
   await using server = await startServer()
@@ -70,7 +47,7 @@ test('no value in no place of a call about Apps is answered with a 5xx', async (
       body: { owner: 'acme', manifest: { name: 'Fleet', url: 'https://a.example' } },
     },
     ...['name', 'url', 'description', 'hook_attributes', 'default_permissions', 'default_events'].flatMap((key) =>
-      BAD_VALUES.map((value) => ({
+      BAD.map((value) => ({
         method: 'POST',
         path: '/api/fleetfoot/app-manifests',
         authorization: admin,
@@ -122,12 +99,12 @@ test('no value in no place of a call about Apps is answered with a 5xx', async (
   }
   for (const { method, path, authorization, body } of bodies) {
     await ask(method, path, authorization, body)
-    for (const key of Object.keys(body)) for (const value of BAD_VALUES) await ask(method, path, authorization, { ...body, [key]: value })
+    for (const key of Object.keys(body)) for (const value of BAD) await ask(method, path, authorization, { ...body, [key]: value })
   }
   for (const [method, path, authorization] of paths)
     for (const segment of BAD_SEGMENTS) await ask(method, path.replaceAll(':x', segment), authorization)
   for (const claim of ['iss', 'exp', 'iat', 'alg'])
-    for (const value of BAD_VALUES) {
+    for (const value of BAD) {
       const bad = claim === 'alg' ? appJwt(app, {}, { alg: value }) : appJwt(app, { [claim]: value })
       // Issued long ago is no failure: `exp` decides.
       const wanted = claim === 'iat' && value === -1 ? 200 : 401

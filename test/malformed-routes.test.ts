@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import type { ServedRoute } from '../src/http/served-route.ts'
+import { BAD_BODIES, BAD_SEGMENTS, picker, spoiltDeep, type Pick } from './support/malformed.ts'
 import { oneJob, queueRun } from './support/queue.ts'
 import { startServer, type TestServer } from './support/start-server.ts'
 import { wireRunner } from './support/wire-runner.ts'
@@ -12,59 +13,9 @@ import { wireRunner } from './support/wire-runner.ts'
 
 const EACH = Number(process.env['TEST_MALFORMED'] ?? 12)
 
-const BAD_SEGMENTS = [
-  '%00',
-  '%2e%2e',
-  '-1',
-  '0',
-  '99999999999999999999',
-  '1e3',
-  '%ff%fe',
-  'x'.repeat(400),
-  '\u{1F600}',
-  "';drop--",
-  '%0d%0a',
-  'null',
-]
-const BAD_VALUES: unknown[] = [
-  null,
-  -1,
-  1e300,
-  0.5,
-  2 ** 53,
-  '',
-  '\0',
-  '\uD800',
-  'x'.repeat(3000),
-  '../../etc',
-  [],
-  {},
-  [[[[]]]],
-  { a: { b: {} } },
-  true,
-  [null],
-  ['\0'],
-  { '\0': 1 },
-  { constructor: 1 },
-  '2026-13-45T99:99:99Z',
-  '=1+1',
-]
-const BAD_BODIES = ['{', '[]', '"x"', 'null', '12', '{"__proto__":{"x":1}}', '['.repeat(3000), '\uFEFF{', 'a=b', '{"a":"\\ud800"}']
-
-/** The same sequence in every run: a failure can be run again. */
-function random(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state * 1_103_515_245 + 12_345) % 2_147_483_648
-    return state / 2_147_483_648
-  }
-}
-type Pick = <T>(items: readonly T[]) => T
-
 test('malformed requests to every route are refused, and never with a 5xx', async () => {
   await using server = await startServer({ strictAnswers: false })
-  const draw = random(20_261_124)
-  const pick: Pick = (items) => items[Math.floor(draw() * items.length)] as never
+  const pick = picker(20_261_124)
   const routes = server.running.routes.filter(({ access, url }) => access?.by === 'actor' && !url.includes('/logs/live'))
   expect(routes.length).toBeGreaterThan(300)
 
@@ -174,14 +125,4 @@ function valueOf(schema: Schema, pick: Pick): unknown {
   if (schema.type === 'null') return null
   if (schema.type === 'object') return { a: 'read' }
   return pick(['x', 'acme', 'main', 'read', 'write', 'http://192.0.2.1/', `x-${pick([1000, 2000, 3000, 4000, 5000])}`])
-}
-
-/** A copy with one value replaced, at any depth; an empty place is as it is. */
-function spoiltDeep(value: unknown, pick: Pick): unknown {
-  if (typeof value !== 'object' || value === null || pick([1, 2, 3, 4, 5, 6, 7, 8]) === 1) return pick(BAD_VALUES)
-  const keys = Object.keys(value)
-  if (keys.length === 0) return value
-  const key = pick(keys)
-  const part = spoiltDeep((value as Record<string, unknown>)[key], pick)
-  return Array.isArray(value) ? value.with(Number(key), part) : { ...value, [key]: part }
 }

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import { clientAssertion } from '../src/runner/oauth.ts'
 import { privateKeyOf } from '../src/runner/key.ts'
 import { actionsClient } from './support/actions-client.ts'
+import { BAD_BODIES, BAD_SEGMENTS, BAD_VALUES, picker, spoiltDeep, type Pick } from './support/malformed.ts'
 import { queueRun, oneJob } from './support/queue.ts'
 import { startServer, type TestServer } from './support/start-server.ts'
 import { wireRunner, type JobMessageBody, type WireRunner } from './support/wire-runner.ts'
@@ -14,15 +15,6 @@ import { wireRunner, type JobMessageBody, type WireRunner } from './support/wire
  */
 
 const REQUESTS = 1000
-
-/** The same sequence in every run: a failure can be run again. */
-function random(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state * 1_103_515_245 + 12_345) % 2_147_483_648
-    return state / 2_147_483_648
-  }
-}
 
 interface Template {
   method: string
@@ -35,63 +27,6 @@ interface Template {
   assertion?: { credentials: WireRunner['config']; claims: Record<string, unknown> }
 }
 
-const BAD_SEGMENTS = [
-  '%00',
-  '..%2f..%2f..%2fetc%2fpasswd',
-  '%2e%2e',
-  '-1',
-  '0',
-  '99999999999999999999',
-  'NaN',
-  '1e3',
-  '%ff%fe',
-  'x'.repeat(400),
-  "';drop table run;--",
-  '%0d%0aX: y',
-  '\u{1F600}',
-  'null',
-  '[]',
-  '*',
-]
-const BAD_VALUES: unknown[] = [
-  null,
-  -1,
-  1e300,
-  0.5,
-  '',
-  '\0',
-  'x'.repeat(5000),
-  [],
-  {},
-  [[[[]]]],
-  { a: { b: {} } },
-  true,
-  '\uD800',
-  [null],
-  ['\0'],
-  9_007_199_254_740_992,
-  '../../etc',
-  ['x', 'x'],
-  [1, 2],
-  { $ne: 1 },
-]
-const BAD_BODIES = [
-  '{',
-  '[]',
-  '"text"',
-  'null',
-  '12',
-  '{"a":',
-  '{"a":1,}',
-  '\uFEFF{',
-  '{"__proto__":{"x":1}}',
-  `${'['.repeat(5000)}${']'.repeat(5000)}`,
-  `{"a":${'{"a":'.repeat(3000)}1${'}'.repeat(3000)}}`,
-  '{"a":"\\ud800"}',
-  '<xml/>',
-  'a=b&c=d',
-  '{"a":1e999}',
-]
 const BAD_HEADERS: Record<string, string>[] = [
   { Accept: 'text/html' },
   { 'X-GitHub-Api-Version': 'yesterday' },
@@ -125,8 +60,7 @@ test('a thousand malformed requests: no 5xx, nothing changed, a job runs afterwa
   const head = await server.push(server.adminToken, pushed, { 'README.md': 'pushed to by the test' })
   const templates = [...templatesOf(server, runner, job), ...(await finerTemplates(server, runner, { job, done, head }))]
   const before = await state(server, pushed.id)
-  const draw = random(20_261_124)
-  const pick = <T>(items: readonly T[]): T => items[Math.floor(draw() * items.length)] as T
+  const pick = picker(20_261_124)
 
   const failures: string[] = []
   const statuses = new Map<number, number>()
@@ -169,8 +103,7 @@ test('reports and ends of a running job, spoilt at any depth: refused and the jo
   const repository = await server.repository('acme', 'rocket')
   const runner = await wireRunner(server, 'acme')
   await runner.connect()
-  const draw = random(1124)
-  const pick = <T>(items: readonly T[]): T => items[Math.floor(draw() * items.length)] as T
+  const pick = picker(1124)
 
   const statuses = new Set<number>()
   for (let jobs = 0; jobs < 60; jobs++) {
@@ -250,14 +183,6 @@ function completionOf(job: JobMessageBody) {
     environmentUrl: 'https://example.com',
     billingOwnerId: '1',
   }
-}
-
-/** A copy with one value replaced, at any depth. */
-function spoiltDeep(value: unknown, pick: <T>(items: readonly T[]) => T): unknown {
-  if (typeof value !== 'object' || value === null || pick([1, 2, 3, 4, 5, 6]) === 1) return pick(BAD_VALUES)
-  const key = pick(Object.keys(value))
-  const spoiltPart = spoiltDeep((value as Record<string, unknown>)[key], pick)
-  return Array.isArray(value) ? value.with(Number(key), spoiltPart) : { ...value, [key]: spoiltPart }
 }
 
 /** Where a request of this kind can be spoilt; what is its own counts more than the path and the headers that all have. */
@@ -466,7 +391,7 @@ interface SentRequest extends Template {
   headers: Record<string, string>
 }
 
-function spoilt(template: Template, place: string, pick: <T>(items: readonly T[]) => T): SentRequest {
+function spoilt(template: Template, place: string, pick: Pick): SentRequest {
   const request: SentRequest = {
     ...template,
     headers: { ...template.headers },

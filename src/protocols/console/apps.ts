@@ -14,6 +14,7 @@ import {
 import { installApp, suspendApp, uninstallApp, type InstallationView } from '../../core/apps/installations.ts'
 import { createManifest } from '../../core/apps/manifests.ts'
 import type { Deps } from '../../core/deps.ts'
+import { isoTime } from '../../http/places.ts'
 import type { App } from '../../http/server.ts'
 import type { AppKey } from '../../model/app.ts'
 import { needs } from '../../model/access.ts'
@@ -218,8 +219,4 @@ function presentKey({ id, fingerprint, createdAt }: AppKey): KeyBody {
 function presentInstallation({ installation, app, account }: InstallationView): InstallationBody {
   const { id, repositorySelection, permissions } = installation
   return { id, app: app.slug, account: account.login, repository_selection: repositorySelection, permissions }
-}
-
-function isoTime(at: number): string {
-  return `${new Date(at).toISOString().slice(0, 19)}Z`
 }

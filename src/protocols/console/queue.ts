@@ -7,6 +7,7 @@ import { listPauses, pause, resume, type PauseView, type Target } from '../../co
 import { createRule, deleteRule, listRules, updateRule } from '../../core/queue/queue-rules.ts'
 import { steerJob, type Steering } from '../../core/queue/steer-job.ts'
 import { pageOf, PageQuery } from '../../http/paging.ts'
+import { idOf, isoTime, scopeOf } from '../../http/places.ts'
 import type { App } from '../../http/server.ts'
 import '../../http/access.ts'
 import { needs, type Need } from '../../model/access.ts'
@@ -267,20 +268,4 @@ function pauseRoutes(app: App, deps: Deps, { path, steer }: At): void {
 
 function presentPause({ pause: { kind, reason, isDrain, createdAt }, name, number, running }: PauseView): PauseBody {
   return { kind, id: kind === 'label' ? null : number, name, reason, drain: isDrain, running, paused_at: isoTime(createdAt) }
-}
-
-function scopeOf(request: FastifyRequest): RunnerScopeRef {
-  const { enterprise, org, owner, repo } = request.params as Record<string, string | undefined>
-  if (enterprise !== undefined) return { kind: 'enterprise', slug: enterprise }
-  if (org !== undefined) return { kind: 'organization', login: org }
-  return { kind: 'repository', repository: { owner: owner ?? '', name: repo ?? '' } }
-}
-
-function idOf(text: string): number {
-  if (!/^[1-9]\d{0,14}$/.test(text)) throw new AppError('not_found', 'Not Found')
-  return Number(text)
-}
-
-function isoTime(at: number): string {
-  return `${new Date(at).toISOString().slice(0, 19)}Z`
 }

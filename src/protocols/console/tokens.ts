@@ -1,6 +1,7 @@
 import { Type, type Static } from 'typebox'
 import { createFineGrainedToken, createToken, deleteToken, listTokens, type NewToken, type Token } from '../../core/accounts/tokens.ts'
 import type { Deps } from '../../core/deps.ts'
+import { isoTime } from '../../http/places.ts'
 import type { App } from '../../http/server.ts'
 import { needs, type Actor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
@@ -98,8 +99,4 @@ function instantOf(text: string | null | undefined): number | null {
   const at = Date.parse(text)
   if (!ISO_TIME.test(text) || Number.isNaN(at)) throw new AppError('invalid', 'expires_at must be a time like 2027-01-31T00:00:00Z')
   return at
-}
-
-function isoTime(at: number): string {
-  return `${new Date(at).toISOString().slice(0, 19)}Z`
 }

@@ -1,6 +1,4 @@
-import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import type { OrganizationRef } from '../../core/access/authorize.ts'
 import { getApp, getOwnApp } from '../../core/apps/apps.ts'
 import { createInstallationToken, revokeInstallationToken } from '../../core/apps/installation-tokens.ts'
 import {
@@ -20,9 +18,9 @@ import { needs, type Need } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import { presentApp, presentInstallation, presentNewApp } from './present-app.ts'
 import { presentRepository } from './present-repository.ts'
-import { apiOf, isoTime, type RestDeps } from './room.ts'
+import { apiOf, type RestDeps } from './room.ts'
 import { basesOf, repositoryOf } from './runs.ts'
-import { idOf } from './runner-scopes.ts'
+import { idOf, organizationOf, isoTime } from '../../http/places.ts'
 
 const InstallationParams = Type.Object({ installation_id: Type.String() })
 const MAX_ID = 2 ** 53 - 1
@@ -236,11 +234,6 @@ function whereRoutes(app: App, deps: RestDeps): void {
       },
     )
   }
-}
-
-function organizationOf(request: FastifyRequest): OrganizationRef {
-  const params = request.params as Record<string, string>
-  return params['organization_id'] === undefined ? { login: params['org'] ?? '' } : { id: idOf(params['organization_id']) }
 }
 
 function permissionsOf(value: unknown): Record<string, unknown> | undefined {

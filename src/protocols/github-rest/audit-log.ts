@@ -7,7 +7,7 @@ import '../../http/access.ts'
 import { needs, type Need } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import { apiOf, type RestDeps } from './room.ts'
-import { idOf } from './runner-scopes.ts'
+import { organizationOf } from '../../http/places.ts'
 
 type Query = Static<typeof Query>
 const Query = Type.Object({
@@ -26,9 +26,7 @@ export function auditLogRoutes(app: App, deps: RestDeps): void {
       `${path}/audit-log`,
       { config: config(needs.organizationAudit, 'orgs/orgs#get-the-audit-log-for-an-organization'), schema: { querystring: Query } },
       (request, reply) => {
-        const { org, organization_id } = request.params as Record<string, string | undefined>
-        const organization = org === undefined ? { id: idOf(organization_id ?? '') } : { login: org }
-        return answer(deps, request, reply, { kind: 'organization', organization })
+        return answer(deps, request, reply, { kind: 'organization', organization: organizationOf(request) })
       },
     )
   }

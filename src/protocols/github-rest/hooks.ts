@@ -20,7 +20,7 @@ import { needs, type Need } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import { hooksUrl, presentDelivery, presentHook, presentHookConfig, presentWholeDelivery, type HookHome } from './present-hook.ts'
 import { apiOf, type RestDeps } from './room.ts'
-import { idOf } from './runner-scopes.ts'
+import { idOf } from '../../http/places.ts'
 import { basesOf, repositoryOf } from './runs.ts'
 
 const CONFIG = {

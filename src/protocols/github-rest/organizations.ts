@@ -1,8 +1,6 @@
-import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { getMembership, listMembers, removeMembership, setMembership } from '../../core/accounts/memberships.ts'
 import { getOrganization, listOrganizationRepositories, listOrganizations } from '../../core/accounts/organizations.ts'
-import type { OrganizationRef } from '../../core/access/authorize.ts'
 import { createRepository, getRepository } from '../../core/repos/repositories.ts'
 import { linkPages, PageQuery, pageOf } from '../../http/paging.ts'
 import type { App } from '../../http/server.ts'
@@ -13,7 +11,7 @@ import { RepositoriesQuery, selectionOf, visibilitiesOf } from './repository-lis
 import { newRepositoryOf, NewRepositoryBody } from './repository-body.ts'
 import { apiOf, type RestDeps } from './room.ts'
 import { basesOf } from './runs.ts'
-import { idOf } from './runner-scopes.ts'
+import { organizationOf } from '../../http/places.ts'
 
 const SinceQuery = Type.Object({ since: Type.Optional(Type.String()), per_page: Type.Optional(Type.String()) })
 const MembersQuery = Type.Object({ ...PageQuery.properties, role: Type.Optional(Type.String()), filter: Type.Optional(Type.String()) })
@@ -144,11 +142,6 @@ function memberRoutes(app: App, deps: RestDeps, path: string): void {
       return reply.code(204).send()
     },
   )
-}
-
-function organizationOf(request: FastifyRequest): OrganizationRef {
-  const params = request.params as Record<string, string>
-  return params['organization_id'] === undefined ? { login: params['org'] ?? '' } : { id: idOf(params['organization_id']) }
 }
 
 /** What is no number begins at the beginning, as with pages. */

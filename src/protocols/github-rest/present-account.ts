@@ -1,8 +1,9 @@
+import { isoTime } from '../../http/places.ts'
 import type { Membership } from '../../core/accounts/memberships.ts'
 import type { NewToken } from '../../core/accounts/tokens.ts'
 import type { AccountView } from '../../core/accounts/users.ts'
 import { accountType, type Account } from '../../model/account.ts'
-import { isoTime, nodeId } from './room.ts'
+import { nodeId } from './room.ts'
 
 /** Addresses that objects are built with: of the API and of the web host. */
 export interface Bases {

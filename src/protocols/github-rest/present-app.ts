@@ -1,8 +1,9 @@
+import { isoTime } from '../../http/places.ts'
 import type { AppView, NewApp } from '../../core/apps/apps.ts'
 import type { InstallationView } from '../../core/apps/installations.ts'
 import { accountType } from '../../model/account.ts'
 import { presentSimpleUser, type Bases } from './present-account.ts'
-import { isoTime, nodeId } from './room.ts'
+import { nodeId } from './room.ts'
 
 /** integration: an App. */
 export function presentApp(bases: Bases, { app, owner, installations }: AppView) {

@@ -1,3 +1,4 @@
+import { isoTime } from '../../http/places.ts'
 import type { HookContext, HookMessage } from '../../core/hooks/payloads.ts'
 import type { JobView } from '../../core/jobs/jobs.ts'
 import type { RunView } from '../../core/runs/runs.ts'
@@ -8,7 +9,7 @@ import { presentInstallation } from './present-app.ts'
 import { presentAppHook, presentHook } from './present-hook.ts'
 import { presentRepository } from './present-repository.ts'
 import { presentJob, presentRun, presentWorkflow } from './present-run.ts'
-import { isoTime, nodeId } from './room.ts'
+import { nodeId } from './room.ts'
 
 /** What a webhook is sent (rest-api.md §5.2, §5.3). */
 export function presentHookPayload(bases: Bases, message: HookMessage, context: HookContext): Record<string, unknown> {

@@ -1,7 +1,7 @@
+import { isoTime } from '../../http/places.ts'
 import { fullName, type Account, type Enterprise, type Repository } from '../../model/account.ts'
 import { maskedSecret, type Delivery, type Hook, type WholeDelivery } from '../../model/hook.ts'
 import type { Bases } from './present-account.ts'
-import { isoTime } from './room.ts'
 
 /** Whose a webhook is, as its addresses name it. */
 export interface HookHome {

@@ -1,7 +1,8 @@
+import { isoTime } from '../../http/places.ts'
 import { reaches, type RepositoryRole } from '../../model/access.ts'
 import { fullName, type Repository } from '../../model/account.ts'
 import { presentSimpleUser, type Bases } from './present-account.ts'
-import { isoTime, nodeId } from './room.ts'
+import { nodeId } from './room.ts'
 
 /** minimal-repository, as runs carry it. */
 export function presentMinimalRepository(bases: Bases, repository: Repository) {

@@ -1,10 +1,11 @@
+import { isoTime } from '../../http/places.ts'
 import { fullName, type Repository } from '../../model/account.ts'
 import type { JobView } from '../../core/jobs/jobs.ts'
 import type { RunView } from '../../core/runs/runs.ts'
 import type { Run, Workflow } from '../../model/job.ts'
 import { presentSimpleUser, type Bases } from './present-account.ts'
 import { presentMinimalRepository } from './present-repository.ts'
-import { isoTime, nodeId } from './room.ts'
+import { nodeId } from './room.ts'
 
 export function presentRun(bases: Bases, { run, repository, workflow, actor, attemptId }: RunView) {
   const name = fullName(repository)

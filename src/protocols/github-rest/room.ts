@@ -167,11 +167,6 @@ export function apiOf(deps: RestDeps, request: FastifyRequest): string {
   return `${baseOf(deps.book, request)}/api/v3`
 }
 
-/** `YYYY-MM-DDTHH:MM:SSZ`. */
-export function isoTime(at: number): string {
-  return `${new Date(at).toISOString().slice(0, 19)}Z`
-}
-
 /** GitHub's node ids are opaque; ours name kind and id. */
 export function nodeId(kind: string, id: number | string): string {
   return Buffer.from(`${kind}:${id}`).toString('base64')

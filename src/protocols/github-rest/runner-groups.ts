@@ -25,7 +25,8 @@ import { presentSimpleOrganization } from './present-account.ts'
 import { basesOf } from './runs.ts'
 import { presentRepository } from './present-repository.ts'
 import type { RestDeps } from './room.ts'
-import { canonical, idOf, OPERATIONS, scopeOf, SCOPES } from './runner-scopes.ts'
+import { idOf, scopeOf } from '../../http/places.ts'
+import { canonical, OPERATIONS, SCOPES } from './runner-scopes.ts'
 import { presentRunner } from './runners.ts'
 
 const MAX_IDS = 10_000

@@ -7,7 +7,8 @@ import '../../http/access.ts'
 import type { Need } from '../../model/access.ts'
 import type { Label } from '../../model/runner.ts'
 import type { RestDeps } from './room.ts'
-import { idOf, OPERATIONS, scopeOf, SCOPES, WORDS } from './runner-scopes.ts'
+import { idOf, scopeOf } from '../../http/places.ts'
+import { OPERATIONS, SCOPES, WORDS } from './runner-scopes.ts'
 import { LabelBody } from './runners.ts'
 
 const LabelsBody = Type.Object({ total_count: Type.Integer(), labels: Type.Array(LabelBody) })

@@ -1,6 +1,4 @@
-import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import type { OrganizationRef } from '../../core/access/authorize.ts'
 import {
   changePolicyRepository,
   getEnterpriseRunnerPolicy,
@@ -17,7 +15,7 @@ import { needs, type Need } from '../../model/access.ts'
 import { basesOf } from './runs.ts'
 import { presentRepository } from './present-repository.ts'
 import { apiOf, type RestDeps } from './room.ts'
-import { idOf } from './runner-scopes.ts'
+import { idOf, organizationOf } from '../../http/places.ts'
 
 const Enabled = Type.Union([Type.Literal('all'), Type.Literal('selected'), Type.Literal('none')])
 const Ids = Type.Array(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }), { maxItems: 10_000 })
@@ -144,9 +142,4 @@ function enterpriseRoutes(app: App, deps: RestDeps): void {
       return reply.code(204).send()
     },
   )
-}
-
-function organizationOf(request: FastifyRequest): OrganizationRef {
-  const { org, organization_id } = request.params as Record<string, string | undefined>
-  return org === undefined ? { id: idOf(organization_id ?? '') } : { login: org }
 }

@@ -12,7 +12,8 @@ import { orRegistration, type Need } from '../../model/access.ts'
 import { isOnline, type Runner } from '../../model/runner.ts'
 import { encodeJitConfig } from './jit-config.ts'
 import type { RestDeps } from './room.ts'
-import { canonical, idOf, OPERATIONS, scopeOf, SCOPES, WORDS } from './runner-scopes.ts'
+import { idOf, scopeOf } from '../../http/places.ts'
+import { canonical, OPERATIONS, SCOPES, WORDS } from './runner-scopes.ts'
 
 export const LabelBody = Type.Object({
   id: Type.Integer(),

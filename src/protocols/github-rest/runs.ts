@@ -13,7 +13,7 @@ import { fullName, type Repository } from '../../model/account.ts'
 import type { Bases } from './present-account.ts'
 import { presentDispatched, presentJob, presentRun, presentWorkflow } from './present-run.ts'
 import { apiOf, type RestDeps } from './room.ts'
-import { idOf } from './runner-scopes.ts'
+import { idOf } from '../../http/places.ts'
 import { sendEvents } from './server-sent-events.ts'
 
 const RunsQuery = Type.Object({

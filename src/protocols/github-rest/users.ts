@@ -13,7 +13,7 @@ import { OwnRepositoriesQuery, ownSelectionOf, RepositoriesQuery, selectionOf } 
 import { newRepositoryOf, NewRepositoryBody } from './repository-body.ts'
 import { apiOf, type RestDeps } from './room.ts'
 import { basesOf } from './runs.ts'
-import { idOf } from './runner-scopes.ts'
+import { idOf } from '../../http/places.ts'
 
 const config = (need: Need, docs: string) => ({ access: { by: 'actor' as const, need }, docs })
 
