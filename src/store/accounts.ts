@@ -1,6 +1,7 @@
 import type { Selectable } from 'kysely'
 import type { RepositoryRole } from '../model/access.ts'
 import type { Account, Enterprise } from '../model/account.ts'
+import { batches } from './batches.ts'
 import { isUniqueViolation, type Db } from './open.ts'
 import { prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
@@ -65,6 +66,16 @@ export async function accountSetSiteAdmin(db: Db, id: number, siteAdminAt: numbe
 /** Marks an account as changed. Of two transactions that begin with this on one account, the second waits for the first. */
 export async function accountTouch(db: Db, id: number, now: number): Promise<void> {
   await db.updateTable('account').set({ updatedAt: now }).where('id', '=', id).execute()
+}
+
+/** Which of these ids are organizations. */
+export async function organizationsAmong(db: Db, ids: readonly number[]): Promise<Set<number>> {
+  const found = new Set<number>()
+  for (const batch of batches(ids)) {
+    const rows = await db.selectFrom('account').select('id').where('id', 'in', batch).where('kind', '=', 'organization').execute()
+    for (const { id } of rows) found.add(id)
+  }
+  return found
 }
 
 /** Organizations in order of id, after `since`. */

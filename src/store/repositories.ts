@@ -2,7 +2,10 @@ import { sql, type Expression, type ExpressionBuilder, type RawBuilder, type Sel
 import type { Repository } from '../model/account.ts'
 import { accountRows, decodeAccount } from './accounts.ts'
 import { literals } from './literals.ts'
+import type { Reach } from '../model/access.ts'
+import { batches } from './batches.ts'
 import type { Db } from './open.ts'
+import { isWithin, NOTHING } from './reach.ts'
 import { prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
 
@@ -57,6 +60,22 @@ export async function repositoryById(db: Db, id: number): Promise<Repository | u
   const [row] = await rowsById(db, { id })
   const [owner] = row ? await accountRows(db, { id: row.ownerId }) : []
   return row && owner && decodeRepository(row, owner)
+}
+
+/** Which of these ids are repositories of an owner that a token reaches. */
+export async function repositoriesAmong(db: Db, ownerId: number, ids: readonly number[], reach?: Reach): Promise<Set<number>> {
+  const found = new Set<number>()
+  for (const batch of batches(ids)) {
+    const rows = await db
+      .selectFrom('repository')
+      .select('id')
+      .where('id', 'in', batch)
+      .where('ownerId', '=', ownerId)
+      .$if(reach !== undefined, (query) => query.where(isWithin('repository.id', reach ?? NOTHING)))
+      .execute()
+    for (const { id } of rows) found.add(id)
+  }
+  return found
 }
 
 const rowsById = prepared((db, { id }: { id: number }) => db.selectFrom('repository').selectAll().where('id', '=', id))

@@ -10,6 +10,7 @@ import {
   type RunnerGroup,
   type SelectedWorkflow,
 } from '../model/runner-group.ts'
+import { batches } from './batches.ts'
 import type { Db } from './open.ts'
 import { prepared } from './prepared.ts'
 import { isWithin, NOTHING } from './reach.ts'
@@ -198,21 +199,17 @@ export async function groupAccessSet(db: Db, groupId: number, ids: readonly numb
     .where('groupId', '=', groupId)
     .$if(reach !== undefined, (query) => query.where(isWithin('runnerGroupAccess.targetId', reach ?? NOTHING)))
     .execute()
-  for (let at = 0; at < ids.length; at += 500) {
+  await groupAccessAdd(db, groupId, ids)
+}
+
+export async function groupAccessAdd(db: Db, groupId: number, ids: readonly number[]): Promise<void> {
+  for (const batch of batches(ids)) {
     await db
       .insertInto('runnerGroupAccess')
-      .values(ids.slice(at, at + 500).map((targetId) => ({ groupId, targetId })))
+      .values(batch.map((targetId) => ({ groupId, targetId })))
       .onConflict((c) => c.doNothing())
       .execute()
   }
-}
-
-export async function groupAccessAdd(db: Db, groupId: number, targetId: number): Promise<void> {
-  await db
-    .insertInto('runnerGroupAccess')
-    .values({ groupId, targetId })
-    .onConflict((c) => c.doNothing())
-    .execute()
 }
 
 export async function groupAccessRemove(db: Db, groupId: number, targetId: number): Promise<void> {
@@ -361,19 +358,21 @@ export async function inheritedAccessSet(
     .where('organizationId', '=', organizationId)
     .$if(reach !== undefined, (query) => query.where(isWithin('inheritedGroupAccess.repositoryId', reach ?? NOTHING)))
     .execute()
-  for (const repositoryId of new Set(ids)) await inheritedAccessAdd(db, { organizationId, group }, repositoryId)
+  await inheritedAccessAdd(db, { organizationId, group }, ids)
 }
 
 export async function inheritedAccessAdd(
   db: Db,
   { organizationId, group }: Pick<InheritedGroup, 'organizationId' | 'group'>,
-  repositoryId: number,
+  ids: readonly number[],
 ): Promise<void> {
-  await db
-    .insertInto('inheritedGroupAccess')
-    .values({ groupId: group.id, organizationId, repositoryId })
-    .onConflict((c) => c.doNothing())
-    .execute()
+  for (const batch of batches(ids)) {
+    await db
+      .insertInto('inheritedGroupAccess')
+      .values(batch.map((repositoryId) => ({ groupId: group.id, organizationId, repositoryId })))
+      .onConflict((c) => c.doNothing())
+      .execute()
+  }
 }
 
 export async function inheritedAccessRemove(db: Db, { organizationId, group }: InheritedGroup, repositoryId: number): Promise<void> {
@@ -459,9 +458,7 @@ export async function groupIsCurrent(db: Db, runnerId: number, policy: Pick<Grou
 /** Moves a group's runners, all or those named, to another. The ids of those that moved. */
 export async function runnersMove(db: Db, { from, to, ids }: { from?: number; to: number; ids?: readonly number[] }): Promise<number[]> {
   const moved: number[] = []
-  const batches =
-    ids === undefined ? [undefined] : Array.from({ length: Math.ceil(ids.length / 500) }, (_, at) => ids.slice(at * 500, at * 500 + 500))
-  for (const batch of batches) {
+  for (const batch of ids === undefined ? [undefined] : batches(ids)) {
     const rows = await db
       .updateTable('runner')
       .set({ groupId: to })

@@ -1,4 +1,5 @@
 import type { Reach } from '../model/access.ts'
+import { batches } from './batches.ts'
 import type { Db } from './open.ts'
 import { isWithin, NOTHING } from './reach.ts'
 
@@ -59,15 +60,17 @@ export async function policyRepositoriesSet(db: Db, organizationId: number, ids:
     .where('organizationId', '=', organizationId)
     .$if(reach !== undefined, (query) => query.where(isWithin('runnerPolicyRepository.repositoryId', reach ?? NOTHING)))
     .execute()
-  for (const repositoryId of new Set(ids)) await policyRepositoryAdd(db, organizationId, repositoryId)
+  await policyRepositoryAdd(db, organizationId, ids)
 }
 
-export async function policyRepositoryAdd(db: Db, organizationId: number, repositoryId: number): Promise<void> {
-  await db
-    .insertInto('runnerPolicyRepository')
-    .values({ organizationId, repositoryId })
-    .onConflict((c) => c.doNothing())
-    .execute()
+export async function policyRepositoryAdd(db: Db, organizationId: number, ids: readonly number[]): Promise<void> {
+  for (const batch of batches(ids)) {
+    await db
+      .insertInto('runnerPolicyRepository')
+      .values(batch.map((repositoryId) => ({ organizationId, repositoryId })))
+      .onConflict((c) => c.doNothing())
+      .execute()
+  }
 }
 
 export async function policyRepositoryRemove(db: Db, organizationId: number, repositoryId: number): Promise<void> {

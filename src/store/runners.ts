@@ -3,6 +3,7 @@ import type { ScopeRef } from '../model/access.ts'
 import { DEFAULT_GROUP_NAME, DEFAULT_GROUP_NUMBER } from '../model/runner-group.ts'
 import type { Label, Runner } from '../model/runner.ts'
 import { literals } from './literals.ts'
+import { batches } from './batches.ts'
 import { isPostgres, type Db } from './open.ts'
 import { prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
@@ -237,6 +238,23 @@ export async function runnerRelabel(db: Db, id: number, labels: Pick<Label, 'nam
 /** Locks a runner's row on PostgreSQL, so that two changes of its labels follow each other. */
 export async function runnerLock(db: Db, id: number): Promise<void> {
   if (isPostgres(db)) await db.selectFrom('runner').select('id').where('id', '=', id).forUpdate().execute()
+}
+
+/** Which of these ids are runners of a scope. */
+export async function runnersAmong(db: Db, scope: ScopeRef, ids: readonly number[]): Promise<Set<number>> {
+  const found = new Set<number>()
+  for (const batch of batches(ids)) {
+    const rows = await db
+      .selectFrom('runner')
+      .select('id')
+      .where('id', 'in', batch)
+      .where('scopeKind', '=', scope.kind)
+      .where('scopeId', '=', scope.id)
+      .where('deletedAt', 'is', null)
+      .execute()
+    for (const { id } of rows) found.add(id)
+  }
+  return found
 }
 
 /** A page of a group's runners by name, then id. */

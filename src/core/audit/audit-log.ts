@@ -37,7 +37,8 @@ export async function listAudit(
   const { phrase, order, after, limit } = query
   const found = await auditPage(deps.db, { organizationId, filter: parsePhrase(phrase), order, after, limit: limit + 1 })
   const entries: AuditView[] = []
-  for (const entry of found.slice(0, limit)) entries.push(await viewOf(deps, entry))
+  const names = new Map<string, string | null>()
+  for (const entry of found.slice(0, limit)) entries.push(await viewOf(deps, entry, names))
   return { entries, more: found.length > limit }
 }
 
@@ -52,8 +53,10 @@ export async function exportAudit(deps: AuditDeps, actor: Actor, place: AuditPla
 async function* all(deps: AuditDeps, organizationId: number | undefined, phrase: string): AsyncGenerator<AuditView> {
   let after = 0
   for (;;) {
+    // Names anew for each batch: an export may take hours.
+    const names = new Map<string, string | null>()
     const entries = await auditPage(deps.db, { organizationId, filter: parsePhrase(phrase), order: 'asc', after, limit: BATCH })
-    for (const entry of entries) yield viewOf(deps, entry)
+    for (const entry of entries) yield viewOf(deps, entry, names)
     if (entries.length < BATCH) return
     after = entries.at(-1)?.id ?? after
   }
@@ -67,8 +70,28 @@ async function organizationOf(deps: AuditDeps, actor: Actor, place: AuditPlace):
   return (await authorizeOrganization(deps, actor, place.organization, needs.organizationAudit)).id
 }
 
-async function viewOf({ db }: AuditDeps, entry: AuditEntry): Promise<AuditView> {
-  const repository = entry.repositoryId === null ? undefined : await repositoryById(db, entry.repositoryId)
-  const organization = entry.organizationId === null ? undefined : await accountById(db, entry.organizationId)
-  return { entry, organization: organization?.login ?? null, repository: repository ? fullName(repository) : null }
+/** `names` keeps what was looked up: a log is about a few places. */
+async function viewOf({ db }: AuditDeps, entry: AuditEntry, names: Map<string, string | null>): Promise<AuditView> {
+  const named = async (key: string, look: () => Promise<string | undefined>) => {
+    const known = names.get(key)
+    if (known !== undefined) return known
+    const name = (await look()) ?? null
+    names.set(key, name)
+    return name
+  }
+  const { repositoryId, organizationId } = entry
+  return {
+    entry,
+    organization:
+      organizationId === null
+        ? null
+        : await named(`organization ${organizationId}`, async () => (await accountById(db, organizationId))?.login),
+    repository:
+      repositoryId === null
+        ? null
+        : await named(`repository ${repositoryId}`, async () => {
+            const repository = await repositoryById(db, repositoryId)
+            return repository && fullName(repository)
+          }),
+  }
 }

@@ -13,10 +13,10 @@ import {
   type SelectedWorkflow,
 } from '../../model/runner-group.ts'
 import type { Runner } from '../../model/runner.ts'
-import { accountById, accountByLogin, enterpriseGet } from '../../store/accounts.ts'
+import { accountById, accountByLogin, enterpriseGet, organizationsAmong } from '../../store/accounts.ts'
 import { eventInsert } from '../../store/events.ts'
 import { isUniqueViolation } from '../../store/open.ts'
-import { repositoryById, repositoryByName } from '../../store/repositories.ts'
+import { repositoriesAmong, repositoryById, repositoryByName } from '../../store/repositories.ts'
 import {
   groupAccessAdd,
   groupAccessPage,
@@ -39,8 +39,8 @@ import {
   runnersMove,
   type GroupSettings,
 } from '../../store/runner-groups.ts'
-import { runnerById, runnersOfGroup } from '../../store/runners.ts'
-import { authorizeRunnerScope, reachesRepository, type RunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
+import { runnerById, runnersAmong, runnersOfGroup } from '../../store/runners.ts'
+import { authorizeRunnerScope, type RunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 import { registeringNeeds, runnerNeeds, runnerReadNeeds } from './registration-tokens.ts'
 
@@ -200,29 +200,27 @@ async function workflowsOf({ db }: Pick<Deps, 'db'>, texts: string[]): Promise<S
   return workflows
 }
 
-/** Repositories of the organization, or organizations. @throws AppError invalid for one that is not there, or that the token does not reach */
+/** Repositories of the organization that the token reaches, or organizations. @throws AppError invalid for one that is not there */
 async function requireTargets(deps: Pick<Deps, 'db'>, actor: Actor, scope: RunnerScope, ids: number[]): Promise<number[]> {
   const unique = [...new Set(ids)]
-  for (const id of unique) {
-    if (!(await targetIn(deps, actor, scope, id))) {
-      throw new AppError('invalid', scope.kind === 'enterprise' ? `There is no organization ${id}` : `There is no repository ${id} here`)
-    }
-  }
-  return unique
+  const found = await targetsAmong(deps, actor, scope, unique)
+  const missing = unique.find((id) => !found.has(id))
+  if (missing === undefined) return unique
+  throw new AppError(
+    'invalid',
+    scope.kind === 'enterprise' ? `There is no organization ${missing}` : `There is no repository ${missing} here`,
+  )
 }
 
-async function targetIn({ db }: Pick<Deps, 'db'>, actor: Actor, scope: RunnerScope, id: number): Promise<boolean> {
-  if (scope.kind === 'enterprise') return (await accountById(db, id))?.kind === 'organization'
-  const repository = await repositoryById(db, id)
-  return repository?.owner.id === scope.id && reachesRepository({ db }, actor, repository)
+function targetsAmong({ db }: Pick<Deps, 'db'>, actor: Actor, scope: RunnerScope, ids: number[]): Promise<Set<number>> {
+  return scope.kind === 'enterprise' ? organizationsAmong(db, ids) : repositoriesAmong(db, scope.id, ids, reachOf(actor))
 }
 
 async function requireRunners({ db }: Pick<Deps, 'db'>, scope: RunnerScope, ids: number[]): Promise<number[]> {
   const unique = [...new Set(ids)]
-  for (const id of unique) {
-    const runner = await runnerById(db, id)
-    if (runner?.scope.kind !== scope.kind || runner.scope.id !== scope.id) throw new AppError('invalid', `There is no runner ${id} here`)
-  }
+  const found = await runnersAmong(db, { kind: scope.kind, id: scope.id }, unique)
+  const missing = unique.find((id) => !found.has(id))
+  if (missing !== undefined) throw new AppError('invalid', `There is no runner ${missing} here`)
   return unique
 }
 
@@ -408,12 +406,16 @@ export async function changeGroupAccess(
 ): Promise<void> {
   const scope = await authorizeRunnerScope(deps, actor, input.scope, runnerNeeds)
   const view = await viewOf(deps, scope, input.number)
-  if (view.kind === 'repository' || !(await targetIn(deps, actor, scope, input.id))) throw notFound()
+  if (view.kind === 'repository' || !(await targetsAmong(deps, actor, scope, [input.id])).has(input.id)) throw notFound()
   const { visibility } = view.kind === 'own' ? view.group : view.inherited
   if (visibility !== 'selected') throw new AppError('conflict', 'The runner group must have visibility set to selected')
   await changeAccess(deps, actor, view, { [input.change]: input.id }, async (tx) => {
-    if (view.kind === 'own') await (input.change === 'add' ? groupAccessAdd : groupAccessRemove)(tx, view.group.id, input.id)
-    else await (input.change === 'add' ? inheritedAccessAdd : inheritedAccessRemove)(tx, view.inherited, input.id)
+    if (view.kind === 'own')
+      await (input.change === 'add' ? groupAccessAdd(tx, view.group.id, [input.id]) : groupAccessRemove(tx, view.group.id, input.id))
+    else
+      await (input.change === 'add'
+        ? inheritedAccessAdd(tx, view.inherited, [input.id])
+        : inheritedAccessRemove(tx, view.inherited, input.id))
   })
 }
 

@@ -3,7 +3,7 @@ import type { Account, Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
 import { enterpriseGet } from '../../store/accounts.ts'
 import { eventInsert } from '../../store/events.ts'
-import { repositoryById } from '../../store/repositories.ts'
+import { repositoriesAmong, repositoryById } from '../../store/repositories.ts'
 import {
   policyNames,
   policyRepositoriesSet,
@@ -14,7 +14,7 @@ import {
   runnerPolicySet,
   type RunnerPolicy,
 } from '../../store/runner-policy.ts'
-import { authorizeEnterprise, authorizeOrganization, reachesRepository, type OrganizationRef } from '../access/authorize.ts'
+import { authorizeEnterprise, authorizeOrganization, type OrganizationRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 
 type PolicyDeps = Pick<Deps, 'db' | 'log' | 'now'>
@@ -77,9 +77,9 @@ export async function listPolicyRepositories(
 /** Sets those that the token reaches. @throws AppError invalid for others */
 export async function setPolicyRepositories(deps: PolicyDeps, actor: Actor, ref: OrganizationRef, ids: number[]): Promise<void> {
   const organization = await authorizeOrganization(deps, actor, ref, needs.organizationPolicy)
-  for (const id of ids) {
-    if (!(await isIn(deps, actor, organization, id))) throw new AppError('invalid', `There is no repository ${id} here`)
-  }
+  const found = await repositoriesAmong(deps.db, organization.id, ids, reachOf(actor))
+  const missing = ids.find((id) => !found.has(id))
+  if (missing !== undefined) throw new AppError('invalid', `There is no repository ${missing} here`)
   const owner = { kind: 'organization' as const, id: organization.id }
   await change(deps, actor, owner, { selected: ids }, (tx) => policyRepositoriesSet(tx, organization.id, ids, reachOf(actor)))
 }
@@ -92,18 +92,18 @@ export async function changePolicyRepository(
   input: { repositoryId: number; change: 'add' | 'remove' },
 ): Promise<void> {
   const organization = await authorizeOrganization(deps, actor, ref, needs.organizationPolicy)
-  if (!(await isIn(deps, actor, organization, input.repositoryId))) throw new AppError('not_found', 'Not Found')
+  const found = await repositoriesAmong(deps.db, organization.id, [input.repositoryId], reachOf(actor))
+  if (!found.has(input.repositoryId)) throw new AppError('not_found', 'Not Found')
   const owner = { kind: 'organization' as const, id: organization.id }
   if ((await runnerPolicy(deps.db, owner)) !== 'selected') {
     throw new AppError('conflict', 'The organization does not restrict self-hosted runners to selected repositories')
   }
-  const make = input.change === 'add' ? policyRepositoryAdd : policyRepositoryRemove
-  await change(deps, actor, owner, { [input.change]: input.repositoryId }, (tx) => make(tx, organization.id, input.repositoryId))
-}
-
-async function isIn({ db }: Pick<Deps, 'db'>, actor: Actor, organization: Account, id: number): Promise<boolean> {
-  const repository = await repositoryById(db, id)
-  return repository?.owner.id === organization.id && reachesRepository({ db }, actor, repository)
+  const { repositoryId } = input
+  await change(deps, actor, owner, { [input.change]: repositoryId }, (tx) =>
+    input.change === 'add'
+      ? policyRepositoryAdd(tx, organization.id, [repositoryId])
+      : policyRepositoryRemove(tx, organization.id, repositoryId),
+  )
 }
 
 async function change(
