@@ -153,7 +153,7 @@ export async function linesAsking(db: Db, label: string, limit: number): Promise
     .selectFrom('line')
     .select('id')
     .where('headQueuedAt', 'is not', null)
-    .where('labels', 'like', `%${JSON.stringify(label).replaceAll(/[%_\\]/g, '')}%`)
+    .where('labels', 'like', `%${JSON.stringify(label).replaceAll(/[%\\]/g, '')}%`)
     .limit(limit)
     .execute()
   return rows.map(({ id }) => id)

@@ -257,6 +257,18 @@ export async function runnersAmong(db: Db, scope: ScopeRef, ids: readonly number
   return found
 }
 
+/** How many runners of a group have a job. */
+export async function runnersBusyOf(db: Db, groupId: number): Promise<number> {
+  const { count } = await db
+    .selectFrom('assignment')
+    .innerJoin('runner', 'runner.id', 'assignment.runnerId')
+    .select((eb) => eb.fn.countAll<number>().as('count'))
+    .where('assignment.state', 'in', literals(UNFINISHED))
+    .where('runner.groupId', '=', groupId)
+    .executeTakeFirstOrThrow()
+  return count
+}
+
 /** A page of a group's runners by name, then id. */
 export async function runnersOfGroup(
   db: Db,

@@ -7,8 +7,12 @@ import type { Deps } from '../deps.ts'
 interface Waiter {
   server: Server
   wake: () => void
-  /** What is known of its runner no longer holds: the poll reads it anew. */
-  renew: () => void
+}
+
+/** An open poll, whether it waits for work or not; `changed` is called when what is known of its runner, or of its group, may no longer hold. */
+export interface Attended extends Disposable {
+  groupId: number | null
+  changed: () => void
 }
 
 const LINES_KEPT = 10_000
@@ -27,7 +31,7 @@ export class Dispatcher implements Disposable {
   readonly #byLabel = new Map<string, Set<Waiter>>()
   /** For the claims of this node. */
   readonly lanes = new Lanes()
-  readonly #byRunner = new Map<number, Set<() => void>>()
+  readonly #byRunner = new Map<number, Set<Attended>>()
   readonly #servers = new Map<string, Promise<Server>>()
   readonly #lines = new Map<number, Line>()
   readonly #listening: Disposable[]
@@ -39,8 +43,8 @@ export class Dispatcher implements Disposable {
     this.#deps = deps
     this.#listening = [
       deps.signals.listen('line', (id) => void this.#wakeForLineId(id)),
-      deps.signals.listen('runner', (id) => this.#wakeRunner(id)),
-      deps.signals.listen('group', (id) => this.#renewGroup(id)),
+      deps.signals.listen('runner', (id) => this.#runnerChanged(id)),
+      deps.signals.listen('group', (id) => this.#groupChanged(id)),
     ]
     this.#sweeper = setInterval(() => void this.sweep(), deps.times.sweepEvery)
     this.#sweeper.unref()
@@ -56,30 +60,29 @@ export class Dispatcher implements Disposable {
     return (this.#byRunner.get(runnerId)?.size ?? 0) > 0
   }
 
-  /** Keeps a poll of a runner known while it is open; `wake` hears the signals for that runner. */
-  attend(runnerId: number, wake: () => void): Disposable {
-    let polls = this.#byRunner.get(runnerId)
-    if (!polls) this.#byRunner.set(runnerId, (polls = new Set()))
-    polls.add(wake)
-    return {
+  /** Keeps a poll of a runner known while it is open; its `groupId` is set again when the runner moves. */
+  attend({ id, groupId }: { id: number; groupId: number | null }, changed: () => void): Attended {
+    let polls = this.#byRunner.get(id)
+    if (!polls) this.#byRunner.set(id, (polls = new Set()))
+    const attended: Attended = {
+      groupId,
+      changed,
       [Symbol.dispose]: () => {
-        polls.delete(wake)
-        if (polls.size === 0 && this.#byRunner.get(runnerId) === polls) this.#byRunner.delete(runnerId)
+        polls.delete(attended)
+        if (polls.size === 0 && this.#byRunner.get(id) === polls) this.#byRunner.delete(id)
       },
     }
+    polls.add(attended)
+    return attended
   }
 
-  /** Puts a poll among those that wait for a job; it is taken out when woken or disposed. `renew` is called when its group changed. */
-  wait(server: Server, wake: () => void, renew: () => void): Disposable {
+  /** Puts a poll among those that wait for a job; it is taken out when woken or disposed. */
+  wait(server: Server, wake: () => void): Disposable {
     const waiter: Waiter = {
       server,
       wake: () => {
         remove()
         wake()
-      },
-      renew: () => {
-        remove()
-        renew()
       },
     }
     let isIn = true
@@ -167,13 +170,11 @@ export class Dispatcher implements Disposable {
     }
   }
 
-  #renewGroup(id: number): void {
-    // A copy: who is renewed leaves the set.
-    const waiting = Array.from(this.#byLabel.get('') ?? [])
-    for (const waiter of waiting) if (waiter.server.group?.id === id) waiter.renew()
+  #runnerChanged(id: number): void {
+    for (const poll of this.#byRunner.get(id) ?? []) poll.changed()
   }
 
-  #wakeRunner(id: number): void {
-    for (const wake of this.#byRunner.get(id) ?? []) wake()
+  #groupChanged(id: number): void {
+    for (const polls of this.#byRunner.values()) for (const poll of polls) if (poll.groupId === id) poll.changed()
   }
 }

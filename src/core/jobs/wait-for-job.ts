@@ -54,21 +54,16 @@ export async function waitForJob(deps: WaitDeps, runner: Runner, poll: Poll, abo
   const onAbort = () => sleeper.wake()
   abort.addEventListener('abort', onAbort)
   const timer = setTimeout(() => sleeper.wake('timeout'), deps.times.pollHeld)
-  const isAttended = deps.dispatcher.attend(runner.id, () => sleeper.wake('signal'))
+  const attended = deps.dispatcher.attend(runner, () => sleeper.wake('signal'))
   let current: Runner | undefined = runner
   try {
     for (;;) {
       if (abort.aborted) return { kind: 'nothing' }
       // Listening begins before the look: what is queued between the two wakes the sleep at once.
+      attended.groupId = current.groupId
       const server: Server = await serverOf(deps, current)
       const isFree = poll.status === 'Online' && !current.busy && current.pausedFor === null
-      const waiting = isFree
-        ? deps.dispatcher.wait(
-            server,
-            () => sleeper.wake('line'),
-            () => sleeper.wake('signal'),
-          )
-        : undefined
+      const waiting = isFree ? deps.dispatcher.wait(server, () => sleeper.wake('line')) : undefined
       let woken: Wake
       try {
         const answer = await look(deps, current, server, poll)
@@ -86,7 +81,7 @@ export async function waitForJob(deps: WaitDeps, runner: Runner, poll: Poll, abo
       }
     }
   } finally {
-    isAttended[Symbol.dispose]()
+    attended[Symbol.dispose]()
     clearTimeout(timer)
     abort.removeEventListener('abort', onAbort)
   }

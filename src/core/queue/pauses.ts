@@ -4,7 +4,7 @@ import { eventInsert } from '../../store/events.ts'
 import { pauseCount, pauseEnd, pauseList, pauseSet, type Pause, type PauseTarget } from '../../store/pauses.ts'
 import { linesAsking } from '../../store/queue.ts'
 import { runnerGroupById, runnerGroupByNumber } from '../../store/runner-groups.ts'
-import { runnerById, runnersOfGroup } from '../../store/runners.ts'
+import { runnerById, runnersBusyOf } from '../../store/runners.ts'
 import { authorizeRunnerScope, type RunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 import { queueSteerNeeds } from './queue-needs.ts'
@@ -25,7 +25,6 @@ export interface PauseView {
 }
 
 const PAUSES_LIMIT = 200
-const RUNNERS_COUNTED = 1000
 const LINES_WOKEN = 100
 
 /** The pauses of a scope, with what still runs there. */
@@ -41,8 +40,7 @@ async function viewOf({ db }: Pick<Deps, 'db'>, pause: Pause): Promise<PauseView
   }
   if (pause.kind === 'group') {
     const group = await runnerGroupById(db, pause.targetId)
-    const { runners } = await runnersOfGroup(db, pause.targetId, { offset: 0, limit: RUNNERS_COUNTED })
-    return { pause, name: group?.name ?? '', number: group?.number ?? 0, running: runners.filter(({ busy }) => busy).length }
+    return { pause, name: group?.name ?? '', number: group?.number ?? 0, running: await runnersBusyOf(db, pause.targetId) }
   }
   return { pause, name: pause.labelKey, number: 0, running: null }
 }
@@ -112,10 +110,6 @@ async function pauseEvent(tx: Deps['db'], actor: Actor, target: PauseTarget, wha
 
 /** Polls that are open hear of it; for a label those of a few lines now, the others within a sweep. */
 async function wake({ db, signals }: PauseDeps, target: PauseTarget): Promise<void> {
-  if (target.kind === 'runner') signals.send('runner', target.targetId)
-  else if (target.kind === 'group') {
-    const { runners } = await runnersOfGroup(db, target.targetId, { offset: 0, limit: RUNNERS_COUNTED })
-    for (const { id } of runners) signals.send('runner', id)
-    signals.send('group', target.targetId)
-  } else for (const id of await linesAsking(db, target.labelKey, LINES_WOKEN)) signals.send('line', id)
+  if (target.kind !== 'label') signals.send(target.kind, target.targetId)
+  else for (const id of await linesAsking(db, target.labelKey, LINES_WOKEN)) signals.send('line', id)
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { actionsClient } from '../../../test/support/actions-client.ts'
+import { eventually } from '../../../test/support/eventually.ts'
 import { oneJob, queueRun } from '../../../test/support/queue.ts'
 import { startServer } from '../../../test/support/start-server.ts'
 import { wireRunner, type WireRunner } from '../../../test/support/wire-runner.ts'
@@ -449,4 +450,21 @@ test('positions and estimates are those of the place that is asked about', async
   const [mine] = await t.enqueue(t.rocket)
   expect(await t.queue('/repos/acme/rocket/queue')).toMatchObject([{ id: mine, position: 1 }])
   expect((await t.queue()).find(({ id }) => id === mine)?.position).toBeLessThanOrEqual(2)
+})
+
+test('a poll that is open while its group is paused gets a job as soon as the pause ends', async () => {
+  await using server = await startServer({ times: { pollHeld: 30_000, sweepEvery: 600_000 } })
+  await server.organization('acme')
+  const repository = await server.repository('acme', 'rocket')
+  const runner = await wireRunner(server, 'acme')
+  await runner.connect()
+  const pause = '/api/fleetfoot/orgs/acme/queue/pauses/groups/1'
+  await server.admin('PUT', pause, { reason: 'moving' })
+  const polled = runner.poll()
+  await queueRun(server, repository, oneJob())
+  await eventually(() => expect(server.deps.dispatcher.hasOpenPoll(runner.id)).toBe(true))
+
+  await server.admin('DELETE', pause)
+
+  expect(await polled).toMatchObject({ messageType: 'RunnerJobRequest' })
 })
