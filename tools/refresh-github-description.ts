@@ -4,10 +4,9 @@
 //
 // The package unpacks to 385 MB, so it is packed into a temporary folder, one file is taken out of it, and it stays out of
 // our dependencies. Descriptions and examples are dropped; schemas keep their OpenAPI 3.0 form.
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { readPackageJson } from './read-package-json.ts'
 
 const PACKAGE = '@octokit/openapi'
 const VERSION = '23.0.2'
@@ -124,24 +123,12 @@ const DROPPED = new Set([
 
 type Json = Record<string, unknown>
 
-const description = readDescription()
+const description = readPackageJson({ name: PACKAGE, version: VERSION, file: `generated/${RELEASE}.json` })
 const components: Json = {}
 const operations = Object.fromEntries(SERVED.map(extractOperation))
 const source = { package: PACKAGE, version: VERSION, file: `generated/${RELEASE}.json`, license: 'MIT' }
 writeFileSync(TARGET, `${JSON.stringify({ source, operations, components: { schemas: sortKeys(components) } }, null, 1)}\n`)
 console.log(`${TARGET}: ${Object.keys(operations).length} operations, ${Object.keys(components).length} schemas`)
-
-function readDescription(): Json {
-  const folder = mkdtempSync(path.join(tmpdir(), 'fleetfoot-description-'))
-  try {
-    const packed = execFileSync('npm', ['pack', '--silent', `${PACKAGE}@${VERSION}`], { cwd: folder, encoding: 'utf8' }).trim()
-    const file = `package/generated/${RELEASE}.json`
-    execFileSync('tar', ['xzf', packed, file], { cwd: folder })
-    return JSON.parse(readFileSync(path.join(folder, file), 'utf8')) as Json
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
 
 function extractOperation(served: string): [string, Json] {
   const [method = '', route = ''] = served.split(' ')

@@ -3,10 +3,9 @@
 //   bin/node tools/refresh-webhook-description.ts
 //
 // The package unpacks to 36 MB, so one file is taken out of it and it stays out of our dependencies. Prose and examples are dropped.
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { readPackageJson } from './read-package-json.ts'
 
 const PACKAGE = '@octokit/openapi-webhooks'
 const VERSION = '12.1.0'
@@ -30,25 +29,15 @@ const PROSE = new Set(['description', 'title', 'example', 'examples', 'deprecate
 
 type Json = Record<string, unknown>
 
-const described = (readDescription()['components'] as Json)['schemas'] as Json
+const described = (readPackageJson({ name: PACKAGE, version: VERSION, file: `generated/${RELEASE}.json` })['components'] as Json)[
+  'schemas'
+] as Json
 const schemas: Json = {}
 for (const name of Object.values(SENT)) take(name)
 const sorted = Object.fromEntries(Object.entries(schemas).toSorted(([a], [b]) => (a < b ? -1 : 1)))
 const source = { package: PACKAGE, version: VERSION, file: `generated/${RELEASE}.json`, license: 'MIT' }
 writeFileSync(TARGET, `${JSON.stringify({ source, sent: SENT, components: { schemas: sorted } }, null, 1)}\n`)
 console.log(`${TARGET}: ${Object.keys(sorted).length} schemas`)
-
-function readDescription(): Json {
-  const folder = mkdtempSync(path.join(tmpdir(), 'fleetfoot-description-'))
-  try {
-    const packed = execFileSync('npm', ['pack', '--silent', `${PACKAGE}@${VERSION}`], { cwd: folder, encoding: 'utf8' }).trim()
-    const file = `package/generated/${RELEASE}.json`
-    execFileSync('tar', ['xzf', packed, file], { cwd: folder })
-    return JSON.parse(readFileSync(path.join(folder, file), 'utf8')) as Json
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
 
 function take(name: string): void {
   if (name in schemas) return
