@@ -383,29 +383,44 @@ export async function lineById(db: Db, id: number): Promise<Line | undefined> {
 }
 
 /** Heads looked at per label in one round. More are only needed where a label files lines of other scopes or label sets. */
-const HEADS_PER_LABEL = [4, 64, 1024, 1_000_000]
+const HEADS_PER_LABEL = [4, 64, 1024, 1_000_000] as const
+
+/** Lines as they were read for a claim. */
+export type Heads = readonly LineRow[]
+
+/**
+ * The first lines that a runner may find a job in; undefined when there can be none. To be asked before a claim, without a transaction: an
+ * idle runner costs one reading statement and holds up nobody.
+ */
+export async function claimHeads(db: Db, server: Server): Promise<Heads | undefined> {
+  const [heads] = HEADS_PER_LABEL
+  const lines = await lineHeads(db, server, heads)
+  return lines.length >= heads || lines.some((row) => mayServe(server, decodeLine(row))) ? lines : undefined
+}
 
 /**
  * Gives the runner the oldest queued job that it may serve, and undefined when there is none.
  *
  * Looks at the lines filed under the runner's own labels, oldest head first, a few per label, by index: the cost does not grow with jobs
  * or lines. Then one update takes the head. On PostgreSQL the line's row is locked first, so that emptying it and filling it cannot
- * cross; who finds it locked waits and goes on with what is left. `holds` is asked once, when there is something to give: what
- * keeps it from lines beside its group, `stale` when what is known of the runner no longer holds. Call it in the transaction that also writes the assignment.
+ * cross; who finds it locked waits and goes on with what is left. `first` are lines that were read a moment ago: what a line allows is
+ * looked at again as its head is taken. `holds` is asked once, when there is something to give: what keeps it from lines beside its group,
+ * `stale` when what is known of the runner no longer holds. The job has the columns of `runner` then. Call it in the transaction that also
+ * writes the assignment.
  */
 export async function jobClaim(
   db: Db,
   server: Server,
+  first: Heads,
+  runner: ClaimedFor,
   holds: () => Promise<'stale' | ((line: Line) => Promise<boolean>)> = async () => async () => false,
   lanes: Pick<Lanes, 'served' | 'serve'> = { served: () => 0, serve: () => {} },
 ): Promise<{ job: Job; isMore: boolean } | 'stale' | undefined> {
-  const labels = JSON.stringify([...server.labels, ''])
-  const targets = targetsOf(server)
   const tried = new Set<number>()
   let before = 0
   let isHeld: ((line: Line) => Promise<boolean>) | undefined
   for (const heads of HEADS_PER_LABEL) {
-    const lines = await lineHeads(db, targets, labels, heads)
+    const lines = heads === HEADS_PER_LABEL[0] ? [...first] : await lineHeads(db, server, heads)
     for (const row of inTurn(lines, server, (label) => lanes.served(server, label))) {
       const line = decodeLine(row)
       if (tried.has(line.id)) continue
@@ -417,7 +432,7 @@ export async function jobClaim(
         isHeld = held
       }
       if (await isHeld(line)) continue
-      const taken = await lineTakeHead(db, line.id, commitsAllowed(server, line))
+      const taken = await lineTakeHead(db, server, line, runner)
       if (taken) {
         lanes.serve(server, row.rarestLabel)
         return taken
@@ -445,29 +460,38 @@ function targetsOf({ scope, group }: Server): Targets {
 
 type LineRow = Selectable<Schema['line']>
 
-async function lineHeads(db: Db, { column, ids }: Targets, labels: string, heads: number): Promise<LineRow[]> {
+async function lineHeads(db: Db, server: Server, heads: number): Promise<LineRow[]> {
+  const { column, ids } = targetsOf(server)
   // One target is a plain condition, many are a join: each is a look into the index of its column.
   const many = column !== undefined && ids.length !== 1
-  const filter =
-    column === undefined
-      ? sql`and "ownerKind" = 'organization'`
-      : many
-        ? sql`and ${sql.ref(column)} = target.value`
-        : sql`and ${sql.ref(column)} = ${ids[0] ?? 0}`
+  const key = `${column} ${many}`
+  let statement = headStatements.get(key)
+  if (!statement) headStatements.set(key, (statement = headStatement(column, many)))
+  return statement(db, { labels: JSON.stringify([...server.labels, '']), list: JSON.stringify(ids), one: ids[0] ?? 0, heads })
+}
+
+const headStatements = new Map<string, ReturnType<typeof headStatement>>()
+
+function headStatement(column: Targets['column'], many: boolean) {
   // Priorities are an organization's own: the enterprise's runners go by turns alone.
   const order = column === undefined ? sql`"headWide", "headQueuedAt", id` : sql`"rank", "headTurn", "headQueuedAt", id`
-  const list = JSON.stringify(ids)
-  const query = isPostgres(db)
-    ? sql<LineRow>`select l.* from json_array_elements_text(${labels}::json) as label(value)
-        ${many ? sql`cross join (select value::bigint from json_array_elements_text(${list}::json) as each(value)) as target(value)` : sql``}
-        cross join lateral (select * from line where "rarestLabel" = label.value and "headQueuedAt" is not null ${filter}
-          order by ${order} limit ${heads}) as l`
-    : sql<LineRow>`select line.* from json_each(${labels}) as label
-        ${many ? sql`cross join json_each(${list}) as target` : sql``}
-        join line on line.id in (select id from line where "rarestLabel" = label.value and "headQueuedAt" is not null ${filter}
-          order by ${order} limit ${heads})`
-  const { rows } = await query.execute(db)
-  return rows
+  return prepared((db, { labels, list, one, heads }: { labels: string; list: string; one: number; heads: number }) => {
+    const filter =
+      column === undefined
+        ? sql`and "ownerKind" = 'organization'`
+        : many
+          ? sql`and ${sql.ref(column)} = target.value`
+          : sql`and ${sql.ref(column)} = ${one}`
+    return isPostgres(db)
+      ? sql<LineRow>`select l.* from json_array_elements_text(${labels}::json) as label(value)
+          ${many ? sql`cross join (select value::bigint from json_array_elements_text(${list}::json) as each(value)) as target(value)` : sql``}
+          cross join lateral (select * from line where "rarestLabel" = label.value and "headQueuedAt" is not null ${filter}
+            order by ${order} limit ${heads}) as l`
+      : sql<LineRow>`select line.* from json_each(${labels}) as label
+          ${many ? sql`cross join json_each(${list}) as target` : sql``}
+          join line on line.id in (select id from line where "rarestLabel" = label.value and "headQueuedAt" is not null ${filter}
+            order by ${order} limit ${heads})`
+  })
 }
 
 /**
@@ -493,18 +517,24 @@ function inTurn(rows: LineRow[], { scope }: Server, served: (label: string) => n
   return ordered
 }
 
-async function lineTakeHead(db: Db, lineId: number, commits: string[] | undefined): Promise<{ job: Job; isMore: boolean } | undefined> {
-  await lineLock(db, lineId)
-  const [row] = await (commits ? headTakeOf(db, lineId, commits) : headTake(db, { lineId }))
-  const isMore = await lineSettle(db, lineId, row)
+/** The columns that a job has while a runner has it. */
+export type ClaimedFor = Pick<Job, 'runnerId' | 'runnerName' | 'runnerGroupId' | 'runnerGroupName'>
+
+async function lineTakeHead(db: Db, server: Server, line: Line, runner: ClaimedFor): Promise<{ job: Job; isMore: boolean } | undefined> {
+  // Its repository may have become public since the line was read.
+  const [now] = await lockedLine(db, { lineId: line.id })
+  if (!now || !mayServe(server, { ...line, isPublic: now.isPublic === 1 })) return undefined
+  const commits = commitsAllowed(server, line)
+  const [row] = await (commits ? headTakeOf(db, line.id, runner, commits) : headTake(db, { lineId: line.id, ...runner }))
+  const isMore = await lineSettle(db, line.id, row)
   return row && { job: decodeJob(row), isMore }
 }
 
 /** The first of a line's jobs whose run is of one of these commits. */
-function headTakeOf(db: Db, lineId: number, commits: string[]) {
+function headTakeOf(db: Db, lineId: number, runner: ClaimedFor, commits: string[]) {
   return db
     .updateTable('job')
-    .set({ status: sql.lit('assigned') })
+    .set({ status: sql.lit('assigned'), ...runner })
     .where('id', '=', (eb) =>
       eb
         .selectFrom('job as head')
@@ -522,10 +552,10 @@ function headTakeOf(db: Db, lineId: number, commits: string[]) {
     .execute()
 }
 
-const headTake = prepared((db, { lineId }: { lineId: number }) =>
+const headTake = prepared((db, { lineId, runnerId, runnerName, runnerGroupId, runnerGroupName }: ClaimedFor & { lineId: number }) =>
   db
     .updateTable('job')
-    .set({ status: sql.lit('assigned') })
+    .set({ status: sql.lit('assigned'), runnerId, runnerName, runnerGroupId, runnerGroupName })
     .where('id', '=', (eb) =>
       eb
         .selectFrom('job as head')
@@ -567,7 +597,13 @@ export async function lineLock(db: Db, lineId: number): Promise<void> {
   if (isPostgres(db)) await lockedLine(db, { lineId })
 }
 
-const lockedLine = prepared((db, { lineId }: { lineId: number }) => db.selectFrom('line').select('id').where('id', '=', lineId).forUpdate())
+const lockedLine = prepared((db, { lineId }: { lineId: number }) =>
+  db
+    .selectFrom('line')
+    .select('isPublic')
+    .where('id', '=', lineId)
+    .$if(isPostgres(db), (query) => query.forUpdate()),
+)
 
 /** Deletes lines that stand empty, a batch at a time. */
 export async function linesEmptyDelete(db: Db, limit: number): Promise<number> {

@@ -61,32 +61,33 @@ export async function pauseList(db: Db, scope: ScopeRef): Promise<Pause[]> {
   return rows.map(decode)
 }
 
-const rows = prepared((db, { runnerId, groupId, labels }: { runnerId: number; groupId: number; labels: string }) =>
-  db
-    .selectFrom('pause')
-    .selectAll()
-    .where((eb) =>
-      eb.or([
-        eb.and([eb('kind', '=', sql.lit('runner')), eb('targetId', '=', runnerId)]),
-        eb.and([eb('kind', '=', sql.lit('group')), eb('targetId', '=', groupId)]),
-        eb.and([
-          eb('kind', '=', sql.lit('label')),
-          eb('targetId', '=', sql.lit(0)),
-          eb(
-            'labelKey',
-            'in',
-            isPostgres(db)
-              ? sql<string>`(select value from json_array_elements_text(cast(${labels} as json)) as each(value))`
-              : sql<string>`(select value from json_each(${labels}))`,
-          ),
-        ]),
-      ]),
-    ),
-)
+interface Check {
+  groupId: number | null
+  version: number | null
+}
 
-/** What may hold a runner back: its own pause, its group's, and those of its labels, wherever they were made. */
-export async function pausesFor(db: Db, of: { runnerId: number; groupId: number | null; labels: string[] }): Promise<Pause[]> {
-  return (await rows(db, { runnerId: of.runnerId, groupId: of.groupId ?? 0, labels: JSON.stringify(of.labels) })).map(decode)
+const checks = prepared((db, { runnerId, labels }: { runnerId: number; labels: string }) => {
+  const values = isPostgres(db)
+    ? sql`(select value from json_array_elements_text(cast(${labels} as json)) as each(value))`
+    : sql`(select value from json_each(${labels}))`
+  return sql<Check & { [Column in keyof Selectable<Schema['pause']>]: Selectable<Schema['pause']>[Column] | null }>`
+    select runner."groupId" as "groupId", (select version from "runnerGroup" where id = runner."groupId") as version, pause.*
+    from runner left join pause on (kind = 'runner' and "targetId" = runner.id) or (kind = 'group' and "targetId" = runner."groupId")
+      or (kind = 'label' and "targetId" = 0 and "labelKey" in ${values})
+    where runner.id = ${runnerId}`
+})
+
+/**
+ * What a claim asks of a runner, in one statement: its group of now with the version of its rules, and what may hold it back: its own
+ * pause, its group's, and those of its labels, wherever they were made. Undefined when the runner is gone.
+ */
+export async function claimChecks(db: Db, of: { runnerId: number; labels: string[] }): Promise<(Check & { pauses: Pause[] }) | undefined> {
+  const rows = await checks(db, { runnerId: of.runnerId, labels: JSON.stringify(of.labels) })
+  const [first] = rows
+  const pauses = rows.flatMap(({ groupId: _group, version: _version, ...row }) =>
+    row.kind === null ? [] : [decode(row as Selectable<Schema['pause']>)],
+  )
+  return first && { groupId: first.groupId, version: first.version, pauses }
 }
 
 /** The pauses of these runners and groups, and all of labels. */

@@ -26,9 +26,19 @@ import {
   deliveryList,
 } from './hook-deliveries.ts'
 import { hookDue, hookInsert, hooksOfAny, hooksPurge, laneClaim, laneIsDue, laneKeep, laneRelease } from './hooks.ts'
-import { assignmentOfRunner, assignmentsSilent, jobClaim, jobsOnRunners, jobsQueuedBefore, jobUpdate, lineSettle } from './jobs.ts'
+import {
+  assignmentOfRunner,
+  assignmentsSilent,
+  claimHeads,
+  jobClaim,
+  jobsOnRunners,
+  jobsQueuedBefore,
+  jobUpdate,
+  lineSettle,
+} from './jobs.ts'
 import { migrate } from './migrate.ts'
 import type { Db } from './open.ts'
+import { claimChecks } from './pauses.ts'
 import { lastPushOf } from './pushes.ts'
 import { jobsAhead, queuedPage, recentDurations } from './queue.ts'
 import { groupPolicies } from './runner-groups.ts'
@@ -41,7 +51,10 @@ test('no statement of a sign-in, a poll, a claim or a lease reads a whole table'
   const { count, scans } = await scansOf(async (tx) => {
     await runnerById(tx, 1)
     await assignmentOfRunner(tx, 1)
-    await jobClaim(tx, { scope: { kind: 'organization', id: 1 }, labels: new Set(['a']), group: undefined })
+    const server = { scope: { kind: 'organization', id: 1 }, labels: new Set(['a']), group: undefined } as const
+    await claimHeads(tx, server)
+    await jobClaim(tx, server, [], { runnerId: 1, runnerName: 'r', runnerGroupId: 1, runnerGroupName: 'Default' })
+    await claimChecks(tx, { runnerId: 1, labels: ['a'] })
     await lineSettle(tx, 1)
     await jobUpdate(tx, 1, ['queued'], { status: 'assigned' })
     await jobsQueuedBefore(tx, 1, 10)

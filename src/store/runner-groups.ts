@@ -12,7 +12,6 @@ import {
 } from '../model/runner-group.ts'
 import { batches } from './batches.ts'
 import type { Db } from './open.ts'
-import { prepared } from './prepared.ts'
 import { isWithin, NOTHING } from './reach.ts'
 import type { Schema } from './schema.ts'
 
@@ -439,20 +438,6 @@ async function narrowings(db: Db, group: RunnerGroup): Promise<GroupPolicy['narr
       },
     ]),
   )
-}
-
-const versions = prepared((db, { runnerId }: { runnerId: number }) =>
-  db
-    .selectFrom('runner')
-    .innerJoin('runnerGroup', 'runnerGroup.id', 'runner.groupId')
-    .select(['runnerGroup.id', 'runnerGroup.version'])
-    .where('runner.id', '=', runnerId),
-)
-
-/** Whether a runner is still in that group and the group's rules are still those of that version. */
-export async function groupIsCurrent(db: Db, runnerId: number, policy: Pick<GroupPolicy, 'id' | 'version'>): Promise<boolean> {
-  const [row] = await versions(db, { runnerId })
-  return row !== undefined && row.id === policy.id && row.version === policy.version
 }
 
 /** Moves a group's runners, all or those named, to another. The ids of those that moved. */

@@ -12,7 +12,7 @@ import { queueRun, oneJob } from '../support/queue.ts'
 import { freePort, startServer } from '../support/start-server.ts'
 import { makeJobToken } from '../../src/core/jobs/job-tokens.ts'
 import { chunksAfter } from '../../src/store/logs.ts'
-import { assignmentInsert, jobById, jobClaim, jobUpdate } from '../../src/store/jobs.ts'
+import { assignmentInsert, claimHeads, jobById, jobClaim, jobUpdate } from '../../src/store/jobs.ts'
 
 test('with a certificate everything is https: REST, git and the live feed; one that is renewed on disk counts for new connections', async () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'fleetfoot-tls-'))
@@ -77,9 +77,10 @@ function subjectOf(port: number): Promise<string | undefined> {
 
 async function feedOver(server: Awaited<ReturnType<typeof startServer>>, base: string, ca: Buffer): Promise<void> {
   const { db, now } = server.deps
-  const claimed = await db
-    .transaction()
-    .execute((tx) => jobClaim(tx, { scope: { kind: 'enterprise', id: 1 }, group: undefined, labels: new Set(['self-hosted']) }))
+  const runner = { scope: { kind: 'enterprise', id: 1 }, group: undefined, labels: new Set(['self-hosted']) } as const
+  const heads = (await claimHeads(db, runner)) ?? []
+  const columns = { runnerId: 1, runnerName: 'r', runnerGroupId: 1, runnerGroupName: 'Default' }
+  const claimed = await db.transaction().execute((tx) => jobClaim(tx, runner, heads, columns))
   const given = claimed === 'stale' ? undefined : claimed?.job
   if (!given) throw new Error('no job')
   const jobGuid = '0f0e0d0c-0000-4000-8000-000000000009'

@@ -1,3 +1,4 @@
+import pLimit from 'p-limit'
 import { mayServe, type Line, type Server } from '../../model/job.ts'
 import { Lanes } from '../../model/lanes.ts'
 import { lineById, linesFiledUnder } from '../../store/jobs.ts'
@@ -15,6 +16,8 @@ export interface Attended extends Disposable {
   changed: () => void
 }
 
+/** More would wait for the row of the same line, each with a connection of the database in its hands. */
+const CLAIMS_AT_ONCE = 4
 const LINES_KEPT = 10_000
 const LINES_PER_LABEL = 64
 
@@ -31,6 +34,8 @@ export class Dispatcher implements Disposable {
   readonly #byLabel = new Map<string, Set<Waiter>>()
   /** For the claims of this node. */
   readonly lanes = new Lanes()
+  /** Does a claim when its turn has come: a few go on at once. */
+  readonly claim = pLimit(CLAIMS_AT_ONCE)
   readonly #byRunner = new Map<number, Set<Attended>>()
   readonly #servers = new Map<string, Promise<Server>>()
   readonly #lines = new Map<number, Line>()

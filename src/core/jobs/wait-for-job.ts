@@ -4,9 +4,9 @@ import { jobGuid, planGuid } from '../../model/identifiers.ts'
 import type { Assignment, Line, Server } from '../../model/job.ts'
 import { closedGroup, type GroupPolicy } from '../../model/runner-group.ts'
 import type { Runner } from '../../model/runner.ts'
-import { assignmentInsert, assignmentOfRunner, assignmentUpdate, jobById, jobClaim, jobUpdate } from '../../store/jobs.ts'
-import { pausesFor } from '../../store/pauses.ts'
-import { groupIsCurrent, groupPolicy } from '../../store/runner-groups.ts'
+import { assignmentInsert, assignmentOfRunner, assignmentUpdate, claimHeads, jobById, jobClaim, jobUpdate } from '../../store/jobs.ts'
+import { claimChecks } from '../../store/pauses.ts'
+import { groupPolicy } from '../../store/runner-groups.ts'
 import { runnerById } from '../../store/runners.ts'
 import type { Deps } from '../deps.ts'
 import { RunnerGone } from '../runners/runner-tokens.ts'
@@ -66,7 +66,7 @@ export async function waitForJob(deps: WaitDeps, runner: Runner, poll: Poll, abo
       const waiting = isFree ? deps.dispatcher.wait(server, () => sleeper.wake('line')) : undefined
       let woken: Wake
       try {
-        const answer = await look(deps, current, server, poll)
+        const answer = await look(deps, current, server, poll, abort)
         if (answer.kind === 'stale') sleeper.wake('signal')
         else if (answer.kind !== 'nothing') return abort.aborted ? await takeBack(answer) : answer
         woken = await sleeper.sleep()
@@ -121,14 +121,20 @@ async function takeBack(answer: Exclude<PollAnswer, { kind: 'nothing' }>): Promi
 }
 
 /** One look: first what concerns the job that the runner has, then the lines. */
-async function look(deps: WaitDeps, runner: Runner, server: Server, poll: Poll): Promise<PollAnswer | { kind: 'stale' }> {
+async function look(
+  deps: WaitDeps,
+  runner: Runner,
+  server: Server,
+  poll: Poll,
+  abort: AbortSignal,
+): Promise<PollAnswer | { kind: 'stale' }> {
   const unfinished = runner.busy || poll.status === 'Busy' ? await assignmentOfRunner(deps.db, runner.id) : undefined
   if (unfinished) {
     const answer = await lookAtAssignment(deps, unfinished, poll)
     if (answer !== 'over') return answer
   }
   if (poll.status === 'Busy' || runner.pausedFor !== null) return { kind: 'nothing' }
-  return claim(deps, runner, server, poll)
+  return claim(deps, runner, server, poll, abort)
 }
 
 /** `over` when the runner is free again after this; ending it signals the runner, so a look that finds no job reads the row anew. */
@@ -169,36 +175,45 @@ async function cancelMessage({ db, now }: WaitDeps, assignment: Assignment): Pro
 }
 
 /** `stale` when the runner's group or its rules are no longer those that were read: nothing was taken. */
-async function claim(deps: WaitDeps, runner: Runner, server: Server, poll: Poll): Promise<PollAnswer | { kind: 'stale' }> {
+async function claim(
+  deps: WaitDeps,
+  runner: Runner,
+  server: Server,
+  poll: Poll,
+  abort: AbortSignal,
+): Promise<PollAnswer | { kind: 'stale' }> {
   const { db, now, signals } = deps
   const { group } = server
-  const claimed = await db
-    .transaction()
-    .execute(async (tx) => {
-      const taken = await jobClaim(tx, server, () => holdsOf(tx, runner, group), deps.dispatcher.lanes)
-      if (!taken || taken === 'stale') return taken
-      const { job, isMore } = taken
-      const assignment = await assignmentInsert(tx, {
-        requestId: randomUUID(),
-        jobId: job.id,
-        runnerId: runner.id,
-        sessionId: poll.sessionId,
-        planId: planGuid(job.attemptId),
-        timelineId: randomUUID(),
-        jobGuid: jobGuid(job.id),
-        givenAt: now(),
+  const assignedTo = {
+    runnerId: runner.id,
+    runnerName: runner.name,
+    runnerGroupId: runner.groupNumber,
+    runnerGroupName: runner.groupName,
+  }
+  const claimed = await deps.dispatcher
+    .claim(async () => {
+      const heads = abort.aborted ? undefined : await claimHeads(db, server)
+      if (!heads) return undefined
+      return db.transaction().execute(async (tx) => {
+        const taken = await jobClaim(tx, server, heads, assignedTo, () => holdsOf(tx, runner, group), deps.dispatcher.lanes)
+        if (!taken || taken === 'stale') return taken
+        const { job, isMore } = taken
+        const assignment = await assignmentInsert(tx, {
+          requestId: randomUUID(),
+          jobId: job.id,
+          runnerId: runner.id,
+          sessionId: poll.sessionId,
+          planId: planGuid(job.attemptId),
+          timelineId: randomUUID(),
+          jobGuid: jobGuid(job.id),
+          givenAt: now(),
+        })
+        // The runner got a job by another poll of its session: the unique index says so, this claim is undone.
+        if (!assignment) throw new DoublePoll()
+        await jobUpdate(tx, job.id, ['assigned'], { assignmentId: assignment.id })
+        await jobEvent(tx, job, 'job.assigned', now(), { runnerId: runner.id, assignmentId: assignment.id })
+        return { job, assignment, isMore }
       })
-      // The runner got a job by another poll of its session: the unique index says so, this claim is undone.
-      if (!assignment) throw new DoublePoll()
-      await jobUpdate(tx, job.id, ['assigned'], {
-        assignmentId: assignment.id,
-        runnerId: runner.id,
-        runnerName: runner.name,
-        runnerGroupId: runner.groupNumber,
-        runnerGroupName: runner.groupName,
-      })
-      await jobEvent(tx, job, 'job.assigned', now(), { runnerId: runner.id, assignmentId: assignment.id })
-      return { job, assignment, isMore }
     })
     .catch((error: unknown) => {
       if (error instanceof DoublePoll) return undefined
@@ -220,12 +235,9 @@ async function holdsOf(
   runner: Runner,
   group: GroupPolicy | undefined,
 ): Promise<'stale' | ((line: Line) => Promise<boolean>)> {
-  if (group && !(await groupIsCurrent(tx, runner.id, group))) return 'stale'
-  const pauses = await pausesFor(tx, {
-    runnerId: runner.id,
-    groupId: runner.groupId,
-    labels: runner.labels.map(({ name }) => name.toLowerCase()),
-  })
+  const checks = await claimChecks(tx, { runnerId: runner.id, labels: runner.labels.map(({ name }) => name.toLowerCase()) })
+  if (group && (checks?.groupId !== group.id || checks.version !== group.version)) return 'stale'
+  const pauses = checks?.pauses ?? []
   if (pauses.some(({ kind }) => kind !== 'label')) return 'stale'
   // Many lines may be of one limit: it is asked once a claim.
   const full = new Map<number, boolean>()
