@@ -1,5 +1,5 @@
 import type { ExpressionBuilder, Selectable } from 'kysely'
-import type { Reach } from '../model/access.ts'
+import type { Reach, ScopeRef } from '../model/access.ts'
 import {
   DEFAULT_GROUP_NAME,
   DEFAULT_GROUP_NUMBER,
@@ -60,6 +60,18 @@ export async function runnerGroupByNumber(db: Db, owner: GroupOwner, number: num
 export async function runnerGroupById(db: Db, id: number): Promise<RunnerGroup | undefined> {
   const row = await db.selectFrom('runnerGroup').selectAll().where('id', '=', id).executeTakeFirst()
   return row && decodeGroup(row)
+}
+
+/** Whether one of these places has a group of that name, in lower case; each place has the default one. */
+export async function groupExists(db: Db, places: readonly ScopeRef[], nameKey: string): Promise<boolean> {
+  if (nameKey === DEFAULT_GROUP_NAME.toLowerCase()) return true
+  const row = await db
+    .selectFrom('runnerGroup')
+    .select('id')
+    .where('nameKey', '=', nameKey)
+    .where((eb) => eb.or(places.map(({ kind, id }) => eb.and([eb('ownerKind', '=', kind as GroupOwner['kind']), eb('ownerId', '=', id)]))))
+    .executeTakeFirst()
+  return row !== undefined
 }
 
 function ofOwner(db: Db, owner: GroupOwner) {

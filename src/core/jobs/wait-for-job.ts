@@ -1,17 +1,27 @@
 import { randomUUID } from 'node:crypto'
 import { AppError } from '../../model/errors.ts'
 import { jobGuid, planGuid } from '../../model/identifiers.ts'
-import type { Assignment, Line, Server } from '../../model/job.ts'
+import type { Assignment, Server } from '../../model/job.ts'
 import { closedGroup, type GroupPolicy } from '../../model/runner-group.ts'
 import type { Runner } from '../../model/runner.ts'
-import { assignmentInsert, assignmentOfRunner, assignmentUpdate, claimHeads, jobById, jobClaim, jobUpdate } from '../../store/jobs.ts'
+import {
+  assignmentInsert,
+  assignmentOfRunner,
+  assignmentUpdate,
+  claimHeads,
+  jobById,
+  jobClaim,
+  jobUpdate,
+  type IsHeld,
+} from '../../store/jobs.ts'
+import { limitsFull, limitsTake } from '../../store/limits.ts'
 import { claimChecks } from '../../store/pauses.ts'
 import { groupPolicy } from '../../store/runner-groups.ts'
 import { runnerById } from '../../store/runners.ts'
 import type { Deps } from '../deps.ts'
 import { RunnerGone } from '../runners/runner-tokens.ts'
 import { heardOf } from '../runners/sessions.ts'
-import { holdsLine, isFull } from '../queue/holds.ts'
+import { holdsLine } from '../queue/holds.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import { endWithoutReport, returnToLine } from './end-job.ts'
 import { jobEvent } from './job-event.ts'
@@ -195,7 +205,7 @@ async function claim(
       const heads = abort.aborted ? undefined : await claimHeads(db, server)
       if (!heads) return undefined
       return db.transaction().execute(async (tx) => {
-        const taken = await jobClaim(tx, server, heads, assignedTo, () => holdsOf(tx, runner, group), deps.dispatcher.lanes)
+        const taken = await jobClaim(tx, server, heads, assignedTo, () => holdsOf(tx, runner, group), deps.dispatcher.shares)
         if (!taken || taken === 'stale') return taken
         const { job, isMore } = taken
         const assignment = await assignmentInsert(tx, {
@@ -230,23 +240,24 @@ async function claim(
 class DoublePoll extends Error {}
 
 /** What keeps a runner from lines that its group would let it serve; asked in the claim, so that a pause or limit binds at once. */
-async function holdsOf(
-  tx: Deps['db'],
-  runner: Runner,
-  group: GroupPolicy | undefined,
-): Promise<'stale' | ((line: Line) => Promise<boolean>)> {
+async function holdsOf(tx: Deps['db'], runner: Runner, group: GroupPolicy | undefined): Promise<'stale' | IsHeld> {
   const checks = await claimChecks(tx, { runnerId: runner.id, labels: runner.labels.map(({ name }) => name.toLowerCase()) })
   if (group && (checks?.groupId !== group.id || checks.version !== group.version)) return 'stale'
   const pauses = checks?.pauses ?? []
   if (pauses.some(({ kind }) => kind !== 'label')) return 'stale'
   // Many lines may be of one limit: it is asked once a claim.
-  const full = new Map<number, boolean>()
-  return async ({ limitId, ...line }) => {
+  const known = new Map<number, boolean>()
+  return async ({ limitIds, ...line }) => {
     if (pauses.some((pause) => holdsLine(pause, line))) return true
-    if (limitId === null) return false
-    const known = full.get(limitId) ?? (await isFull(tx, limitId))
-    full.set(limitId, known)
-    return known
+    if (limitIds.length === 0) return false
+    const unknown = limitIds.filter((id) => !known.has(id))
+    if (unknown.length > 0) {
+      const full = await limitsFull(tx, unknown)
+      for (const id of unknown) known.set(id, full.has(id))
+    }
+    if (limitIds.some((id) => known.get(id))) return true
+    // Who took the last room meanwhile is found by looking anew: no lock is kept while others are waited for.
+    return (await limitsTake(tx, limitIds)) ? false : 'stale'
   }
 }
 
