@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { actionsClient } from '../../../test/support/actions-client.ts'
 import { eventually } from '../../../test/support/eventually.ts'
@@ -238,6 +239,15 @@ test('a moved job goes back to where the rules put it, and who manages a reposit
   expect((await ranks()).get(b)).toBe(-5)
   const runner = await t.runner()
   expect([await t.next(runner), await t.next(runner)]).toEqual([a, b])
+})
+
+test('a job that asks for many long labels waits like any other', async () => {
+  await using t = await startQueue()
+  const labels = Array.from({ length: 30 }, () => randomBytes(100).toString('hex'))
+  const [first, second] = await t.enqueue(t.rocket, 2, oneJob().replace('self-hosted', `[${labels.join(', ')}]`))
+  expect((await t.queue()).map(({ id }) => id)).toEqual([first, second])
+  expect(await t.next(await t.runner('acme', labels))).toBe(first)
+  expect(await t.server.deps.db.selectFrom('line').select('id').execute()).toHaveLength(1)
 })
 
 test('what is given of a rule changes, null ends a setting, and a key that is not known is refused', async () => {
