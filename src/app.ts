@@ -51,7 +51,7 @@ import { runServiceRoom } from './protocols/run-service/routes.ts'
 import { brokerRoom } from './protocols/runner-broker/routes.ts'
 import { LocalSignals, type Signals } from './signals/signals.ts'
 import { PostgresSignals } from './signals/postgres-signals.ts'
-import { migrate } from './store/migrate.ts'
+import { laterMigration, migrate } from './store/migrate.ts'
 import { databaseClock, openDatabase } from './store/open.ts'
 import { lockSqlite } from './store/sqlite.ts'
 
@@ -78,6 +78,8 @@ export interface RunningApp extends AsyncDisposable {
   addresses: string[]
   /** What is served, as each route declares it. */
   routes: ServedRoute[]
+  /** Resolves with why this version must stop: a later one changed the database in a way that it does not know. */
+  outdated: Promise<string>
 }
 
 const SHUTDOWN_MS = 10_000
@@ -153,9 +155,15 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     stack.defer(() => feed[Symbol.asyncDispose]())
     stack.defer(() => shutdown.abort())
 
+    const outdated = Promise.withResolvers<string>()
     await beatPulse(deps)
     if (options.background !== false) {
-      const pulse = setInterval(() => void beatPulse(deps).catch(() => {}), config.times.pulseEvery).unref()
+      const beat = async () => {
+        await beatPulse(deps)
+        const later = await laterMigration(db)
+        if (later !== undefined) outdated.resolve(`the database is of a later version (${later})`)
+      }
+      const pulse = setInterval(() => void beat().catch(() => {}), config.times.pulseEvery).unref()
       stack.defer(() => clearInterval(pulse))
       stack.use(new Driver(deps, backgroundTasks(deps)))
       // One process alone uses SQLite: what is held was held by one that died.
@@ -163,7 +171,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       hookSender.start()
       jitKeys.fill()
     }
-    return { app, deps, addresses, routes, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+    return { app, deps, addresses, routes, outdated: outdated.promise, [Symbol.asyncDispose]: () => stack.disposeAsync() }
   } catch (error) {
     await stack.disposeAsync()
     throw error

@@ -53,9 +53,8 @@ export async function migrate(db: Db, now: number): Promise<void> {
       tx,
     )
     const { rows } = await sql<{ name: string; breaking: number }>`select "name", "breaking" from "migration"`.execute(tx)
-    const known = new Set(migrations.map(({ name }) => name))
-    const unknown = rows.find(({ name, breaking }) => breaking === 1 && !known.has(name))
-    if (unknown) throw new Error(`the database is of a later version (${unknown.name}): start a version that knows it`)
+    const later = laterAmong(rows)
+    if (later !== undefined) throw new Error(`the database is of a later version (${later}): start a version that knows it`)
 
     const done = new Set(rows.map(({ name }) => name))
     for (const { name, breaking, up } of migrations) {
@@ -64,4 +63,15 @@ export async function migrate(db: Db, now: number): Promise<void> {
       await sql`insert into "migration" values (${name}, ${breaking ? 1 : 0}, ${now})`.execute(tx)
     }
   })
+}
+
+/** The name of a breaking migration that a later version made since this one started: to go on beside it would do harm. */
+export async function laterMigration(db: Db): Promise<string | undefined> {
+  const { rows } = await sql<{ name: string; breaking: number }>`select "name", "breaking" from "migration"`.execute(db)
+  return laterAmong(rows)
+}
+
+function laterAmong(rows: { name: string; breaking: number }[]): string | undefined {
+  const known = new Set(migrations.map(({ name }) => name))
+  return rows.find(({ name, breaking }) => breaking === 1 && !known.has(name))?.name
 }
