@@ -18,6 +18,7 @@ import { limitsFull, limitsTake } from '../../store/limits.ts'
 import { claimChecks } from '../../store/pauses.ts'
 import { groupPolicy } from '../../store/runner-groups.ts'
 import { runnerById } from '../../store/runners.ts'
+import { transact } from '../../store/transact.ts'
 import type { Deps } from '../deps.ts'
 import { RunnerGone } from '../runners/runner-tokens.ts'
 import { heardOf } from '../runners/sessions.ts'
@@ -204,7 +205,7 @@ async function claim(
     .claim(async () => {
       const heads = abort.aborted ? undefined : await claimHeads(db, server)
       if (!heads) return undefined
-      return db.transaction().execute(async (tx) => {
+      return transact(db, async (tx) => {
         const taken = await jobClaim(tx, server, heads, assignedTo, () => holdsOf(tx, runner, group), deps.dispatcher.shares)
         if (!taken || taken === 'stale') return taken
         const { job, isMore } = taken

@@ -26,6 +26,7 @@ import {
 } from '../../store/queue-rules.ts'
 import { repositoryById } from '../../store/repositories.ts'
 import { runById } from '../../store/runs.ts'
+import { transact } from '../../store/transact.ts'
 import { authorizeRunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 import { placeJob } from './place-job.ts'
@@ -158,7 +159,7 @@ async function replaceSafely(deps: Pick<Deps, 'db' | 'now' | 'signals' | 'log'>,
 }
 
 async function replace(deps: Pick<Deps, 'db' | 'now' | 'signals'>, jobId: number): Promise<boolean> {
-  const moved = await deps.db.transaction().execute(async (tx) => {
+  const moved = await transact(deps.db, async (tx) => {
     const job = await jobById(tx, jobId)
     if (!job || job.status === 'completed' || job.lineId === null || job.queuedAt === null) return undefined
     const [line, run, repository] = [

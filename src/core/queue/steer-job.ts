@@ -7,6 +7,7 @@ import { jobById, jobMove, lineById } from '../../store/jobs.ts'
 import { lanePlace } from '../../store/queue.ts'
 import { repositoryById } from '../../store/repositories.ts'
 import { runById } from '../../store/runs.ts'
+import { transact } from '../../store/transact.ts'
 import { authorizeRunnerScope, reachesRepository, type RunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
 import { jobEvent } from '../jobs/job-event.ts'
@@ -36,7 +37,7 @@ export async function steerJob(
   const scope = await authorizeRunnerScope(deps, actor, input.scope, queueSteerNeeds)
   const { steering } = input
   await jobIn(deps.db, actor, scope, input.jobId)
-  const moved = await deps.db.transaction().execute(async (tx) => {
+  const moved = await transact(deps.db, async (tx) => {
     const job = await jobById(tx, input.jobId)
     const line = job?.lineId == null ? undefined : await lineById(tx, job.lineId)
     if (job?.status !== 'queued' || !line) throw new AppError('conflict', 'The job does not stand in line')
