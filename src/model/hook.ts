@@ -105,6 +105,8 @@ export function overlap(events: readonly string[], others: readonly string[]): b
 export const hookEventKinds = [
   'job.queued',
   'job.requeued',
+  'job.fell_back',
+  'job.steered',
   'job.in_progress',
   'job.completed',
   'run.created',

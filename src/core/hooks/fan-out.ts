@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Conclusion, Step } from '../../model/job.ts'
+import { labelSet, type Conclusion, type Step } from '../../model/job.ts'
 import { hears, type HookEventKind } from '../../model/hook.ts'
 import { isPassingTrouble } from '../../model/trouble.ts'
 import { installationsLive } from '../../store/apps.ts'
@@ -80,6 +80,8 @@ async function stillHeard(tx: FanOutDeps['db'], deliveries: NewDelivery[]): Prom
 const TOLD: Record<HookEventKind, HookMessage['event'][]> = {
   'job.queued': ['workflow_job', 'check_run'],
   'job.requeued': ['workflow_job'],
+  'job.fell_back': ['workflow_job'],
+  'job.steered': ['workflow_job'],
   'job.in_progress': ['workflow_job'],
   'job.completed': ['workflow_job', 'check_run'],
   'run.created': ['workflow_run'],
@@ -148,6 +150,10 @@ async function messagesOf({ db }: Pick<FanOutDeps, 'db'>, event: HookEvent): Pro
     // A runner took it and did nothing: it may be taken again, which whoever starts runners has to hear.
     case 'job.requeued':
       return event.payload['begun'] === true ? [{ event: 'workflow_job', action: 'queued', job }] : []
+    // It waits for other runners now. Whoever starts runners does so when a job is queued, and hears of no other action in time.
+    case 'job.fell_back':
+    case 'job.steered':
+      return changesLabels(event.payload) ? [{ event: 'workflow_job', action: 'queued', job }] : []
     case 'job.in_progress':
       return [{ event: 'workflow_job', action: 'in_progress', job }]
     case 'job.completed':
@@ -159,6 +165,13 @@ async function messagesOf({ db }: Pick<FanOutDeps, 'db'>, event: HookEvent): Pro
       return []
   }
 }
+
+/** Whether a job that was moved asks for other labels than before; one that is moved in another way has no `to`. */
+function changesLabels({ from, to }: Record<string, unknown>): boolean {
+  return to !== undefined && labelSet(labelsOf(from)).join() !== labelSet(labelsOf(to)).join()
+}
+
+const labelsOf = (told: unknown) => (Array.isArray(told) ? told.map(String) : [])
 
 /** A run as it was right after an event. */
 async function runThen(deps: Pick<FanOutDeps, 'db'>, event: HookEvent | undefined, id: number): Promise<RunView | undefined> {
@@ -197,8 +210,15 @@ async function jobThen({ db }: Pick<FanOutDeps, 'db'>, event: HookEvent): Promis
     }
     return { ...view, job: { ...fresh, ...taken, status: 'in_progress', startedAt: at }, steps: [firstStep(at)] }
   }
+  const labels = labelsThen(event, job.labels)
   const noRunner = { runnerId: null, runnerName: null, runnerGroupId: null, runnerGroupName: null }
-  return { ...view, job: { ...fresh, ...noRunner, status: 'queued', startedAt: null }, steps: [] }
+  return { ...view, job: { ...fresh, ...noRunner, labels, status: 'queued', startedAt: null }, steps: [] }
+}
+
+/** What a job asked for when it was put in line or moved: it may ask for something else since. */
+function labelsThen({ kind, payload }: HookEvent, now: string[]): string[] {
+  if (kind === 'job.queued') return Array.isArray(payload['labels']) ? labelsOf(payload['labels']) : now
+  return Array.isArray(payload['to']) ? labelsOf(payload['to']) : now
 }
 
 /** The first thing that every runner does: GitHub tells of it at once (rest-api.md §5.2). */
