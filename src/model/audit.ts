@@ -27,7 +27,7 @@ export function isAudited(kind: string, actor: Actor): boolean {
   return actor.kind !== 'system' && actor.kind !== 'job' && actor.kind !== 'anonymous' && !NOT_AUDITED.test(kind)
 }
 
-/** Where it happened, as the event tells in one way or another; undefined for what is of the whole server. */
+/** Where it happened, as the event tells in one way or another; undefined for what is of the whole server. An owner may be a user after all. */
 export function placeOf(event: {
   subject: { kind: string; id: number }
   payload?: Record<string, unknown> | undefined
@@ -42,7 +42,9 @@ export function placeOf(event: {
     named('organization', payload['organizationId']) ??
     named(payload['ownerKind'], payload['ownerId']) ??
     named('organization', payload['accountId']) ??
-    named(subject.kind, subject.id)
+    named(subject.kind, subject.id) ??
+    // Whose an App is, or what a fine-grained token is for.
+    (payload['ownerKind'] === undefined ? named('organization', payload['ownerId']) : undefined)
   )
 }
 

@@ -25,7 +25,7 @@ export async function auditEvent(db: Db, actorId: number | null, event: NewEvent
       ip: from?.ip ?? null,
       userAgent: from?.userAgent ?? null,
       requestId: from?.requestId ?? null,
-      organizationId: place?.kind === 'organization' ? place.id : await ownerOf(db, repositoryId),
+      organizationId: await organizationOf(db, place?.kind === 'organization' ? place.id : await ownerOf(db, repositoryId)),
       repositoryId,
       subjectKind: subject.kind,
       subjectId: subject.id,
@@ -38,7 +38,14 @@ async function loginOf(db: Db, accountId: number): Promise<string | null> {
   return (await db.selectFrom('account').select('login').where('id', '=', accountId).executeTakeFirst())?.login ?? null
 }
 
-/** The organization that a repository is of; its row is there until the transaction that deletes it ends, or the entry is found by its data only. */
+/** Of an account: what belongs to a user is in no organization's log. */
+async function organizationOf(db: Db, accountId: number | null): Promise<number | null> {
+  if (accountId === null) return null
+  const row = await db.selectFrom('account').select('id').where('id', '=', accountId).where('kind', '=', 'organization').executeTakeFirst()
+  return row?.id ?? null
+}
+
+/** Whose a repository is; its row is there until the transaction that deletes it ends, or the entry is found by its data only. */
 async function ownerOf(db: Db, repositoryId: number | null): Promise<number | null> {
   if (repositoryId === null) return null
   const row = await db.selectFrom('repository').select('ownerId').where('id', '=', repositoryId).executeTakeFirst()

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { installApp, installationToken, makeApp } from '../../../test/support/apps.ts'
 import { startServer } from '../../../test/support/start-server.ts'
 import { wireRunner } from '../../../test/support/wire-runner.ts'
 
@@ -74,6 +75,51 @@ test('who did what to which runner, group, token, rule, webhook and repository, 
   const reader = await server.user('ada', { scopes: ['read:audit_log'] })
   expect((await reader.call('GET', '/orgs/acme/audit-log')).status).toBe(200)
   expect((await reader.call('GET', '/orgs/acme/actions/runners')).status).toBe(403)
+})
+
+test('an organization finds in its log what befell its Apps, their tokens, and tokens for what it owns', async () => {
+  await using t = await startAudited()
+  const { server } = t
+  const app = await makeApp(server, { actions: 'read' }, { owner: 'acme' })
+  await server.admin('PATCH', '/api/fleetfoot/apps/fleet', { permissions: { actions: 'write' } })
+  const key = (await (await server.admin('POST', '/api/fleetfoot/apps/fleet/keys')).json()) as { id: number }
+  await server.admin('DELETE', `/api/fleetfoot/apps/fleet/keys/${key.id}`)
+  const token = await installationToken(server, app, await installApp(server, app, 'acme'))
+  await server.call(token)('DELETE', '/installation/token')
+  const fine = { name: 'for acme', permissions: { actions: 'read' }, resource_owner: 'acme' }
+  const made = (await (await t.server.admin('POST', '/api/fleetfoot/users/ada/tokens', fine)).json()) as { id: number }
+  await server.admin('DELETE', `/api/fleetfoot/users/ada/tokens/${made.id}`)
+  await server.admin('POST', '/api/fleetfoot/users/ada/tokens', { name: 'own', scopes: [] })
+  await makeApp(server, {}, { owner: 'ada', name: 'Of Ada' })
+  await server.admin('DELETE', '/api/fleetfoot/apps/fleet')
+
+  const { entries } = await t.log('?per_page=100&phrase=created:%3E2000-01-01')
+  const about = entries.filter(({ action }) => /^(app|token|integration)/.test(action)).toReversed()
+  expect(about.map(({ action, org }) => [action, org])).toEqual(
+    [
+      'app.created',
+      'app.updated',
+      'app.key_created',
+      'app.key_deleted',
+      'integration_installation.create',
+      'token.created',
+      'token.deleted',
+      'token.created',
+      'token.deleted',
+      'integration_installation.destroy',
+      'app.deleted',
+    ].map((action) => [action, 'acme']),
+  )
+  const tokens = about.filter(({ action }) => action.startsWith('token')).map(({ data }) => data)
+  const name = expect.stringMatching(/^installation \d+$/) as string
+  const ofUser = { login: 'ada', name: 'for acme' }
+  expect(tokens).toMatchObject([{ app: 'fleet', name }, { name }, ofUser, ofUser])
+  const everything = (await (await server.admin('GET', '/enterprises/fleetfoot/audit-log?per_page=100')).json()) as Entry[]
+  const elsewhere = everything.filter(({ action, org }) => org === null && /^(app|token)/.test(action))
+  expect(elsewhere.map(({ action, data }) => [action, data['slug'] ?? data['name']])).toEqual([
+    ['app.created', 'of-ada'],
+    ['token.created', 'own'],
+  ])
 })
 
 test('entries are asked for by phrase, paged by cursor both ways, and exported whole', async () => {
