@@ -122,6 +122,36 @@ test('an organization finds in its log what befell its Apps, their tokens, and t
   ])
 })
 
+test('entries about a webhook tell where it sends and sent, and that its secret changed, but no secret', async () => {
+  await using t = await startAudited()
+  const config = { url: 'https://mona:pass%40@example.com/a?token=abc', secret: 'first secret', content_type: 'json' }
+  const made = await t.ada.call('POST', '/repos/acme/rocket/hooks', { config, events: ['push'] })
+  const hook = `/repos/acme/rocket/hooks/${((await made.json()) as { id: number }).id}`
+  const other = { url: 'https://evil.example/', secret: 'second secret', content_type: 'json', insecure_ssl: '1' }
+  await t.ada.call('PATCH', hook, { config: other })
+  await t.ada.call('PATCH', hook, { active: false })
+  await t.ada.call('DELETE', hook)
+  const app = { name: 'Told', owner: 'acme', permissions: {}, events: [], hook_url: 'https://app.example/old' }
+  await t.server.admin('POST', '/api/fleetfoot/apps', app)
+  await t.server.admin('PATCH', '/api/fleetfoot/apps/told', { hook_url: 'https://app.example/new' })
+
+  const { entries } = await t.log('?per_page=100')
+  const data = (action: string) => entries.filter((entry) => entry.action === action).map((entry) => entry.data)
+  const before = { url: 'https://example.com/a?token=***', contentType: 'json', insecureSsl: false, active: true }
+  const after = { url: 'https://evil.example/', contentType: 'json', insecureSsl: true }
+  expect(data('hook.create')).toMatchObject([{ ...before, events: ['push'], hasSecret: true }])
+  expect(data('hook.config_changed')).toMatchObject([
+    { from: { ...after, active: true }, to: { ...after, active: false }, secretChanged: false },
+    { from: before, to: after, secretChanged: true },
+  ])
+  expect(data('hook.destroy')).toMatchObject([after])
+  expect(data('app.created')).toMatchObject([{ hook: { url: 'https://app.example/old' } }])
+  expect(data('app.updated')).toMatchObject([
+    { from: { hook: { url: 'https://app.example/old' } }, to: { hook: { url: 'https://app.example/new' } } },
+  ])
+  expect(JSON.stringify(entries)).not.toMatch(/first secret|second secret|pass|abc|mona/)
+})
+
 test('entries are asked for by phrase, paged by cursor both ways, and exported whole', async () => {
   await using t = await startAudited()
   for (const name of ['a', 'b', 'c', 'd', 'e']) await t.ada.call('POST', '/orgs/acme/actions/runner-groups', { name })
