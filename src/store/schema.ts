@@ -282,7 +282,9 @@ export interface Schema {
     userAgent: string | null
     requestId: string | null
     organizationId: number | null
+    organizationLogin: string | null
     repositoryId: number | null
+    repositoryName: string | null
     subjectKind: string
     subjectId: number
     data: string

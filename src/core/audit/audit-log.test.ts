@@ -193,6 +193,72 @@ test('entries are asked for by phrase, paged by cursor both ways, and exported w
   expect((await t.ada.call('GET', '/api/fleetfoot/enterprises/fleetfoot/audit-log/export')).status).toBe(404)
 })
 
+test('a phrase has categories, alternatives, what is not wanted, and operations; what it cannot have is refused', async () => {
+  await using t = await startAudited()
+  await t.ada.call('POST', '/orgs/acme/actions/runner-groups', { name: 'a' })
+  const hook = { config: { url: 'https://example.com/' } }
+  const made = await t.ada.call('POST', '/repos/acme/rocket/hooks', hook)
+  await t.server.admin('DELETE', `/repos/acme/rocket/hooks/${((await made.json()) as { id: number }).id}`)
+  const search = async (phrase: string) => {
+    const { status, entries } = await t.log(`?order=asc&phrase=${encodeURIComponent(phrase)}`)
+    return status === 200 ? entries.map(({ action }) => action) : [status, (entries as unknown as { message: string }).message]
+  }
+  const [created, set, group, hooked, unhooked] = [
+    'repo.create',
+    'membership.set',
+    'org.runner_group_created',
+    'hook.create',
+    'hook.destroy',
+  ]
+
+  expect(await search('')).toEqual([created, set, group, hooked, unhooked])
+  expect(await search('action:hook')).toEqual([hooked, unhooked])
+  expect(await search('action:hook.create action:repo')).toEqual([created, hooked])
+  expect(await search('action:hook action:*_created')).toEqual([group, hooked, unhooked])
+  expect(await search('action:org_*')).toEqual([])
+  expect(await search('-actor:admin')).toEqual([group, hooked])
+  expect(await search('-actor:admin -action:hook')).toEqual([group])
+  expect(await search('action:hook actor:ADA')).toEqual([hooked])
+  expect(await search('-repo:acme/rocket')).toEqual([set, group])
+  expect(await search('operation:create')).toEqual([created, group, hooked])
+  expect(await search('operation:remove operation:modify')).toEqual([set, unhooked])
+  expect(await search('-operation:create')).toEqual([set, unhooked])
+  expect(await search('operation:access')).toEqual([])
+  expect(await search('create -group "repo"')).toEqual([created])
+  expect(await search('org:acme -created:>2020-01-01')).toEqual([])
+  expect((await search('org:nobody')).length).toBe(0)
+  expect(await search('country:DE')).toEqual([422, expect.stringContaining('action:, actor:, repo:, org:, operation:, created:')])
+  expect(await search('operation:explode')).toEqual([422, expect.stringContaining('create, remove, modify')])
+  expect(await search('created:soon')).toEqual([422, expect.stringContaining('2026-01-31')])
+  for (const value of ['%00', 'actor:%00', 'repo:a/%00', 'repo:%25', 'action:%5C', 'created:99999999-01-01', 'created:-271821-04-20..']) {
+    expect((await t.log(`?phrase=${value}`)).status).toBeLessThan(500)
+  }
+  const [first] = (await t.log('?order=asc')).entries as (Entry & { operation_type: string })[]
+  expect(first?.operation_type).toBe('create')
+})
+
+test('entries keep the names of then; a former name, a new one and that of what is gone find them', async () => {
+  await using t = await startAudited()
+  const { db } = t.server.deps
+  const search = async (phrase: string) =>
+    (await t.log(`?order=asc&phrase=${encodeURIComponent(phrase)}`)).entries.map(({ action, repo }) => `${action} ${repo}`)
+  const old = await db.selectFrom('auditEntry').selectAll().orderBy('id').executeTakeFirstOrThrow()
+  // As entries of a version before this are.
+  const { id: _id, ...entry } = { ...old, action: 'repo.update', organizationLogin: null, repositoryName: null }
+  await db.insertInto('auditEntry').values(entry).execute()
+  await t.ada.call('PATCH', '/repos/acme/rocket', { name: 'comet' })
+
+  const all = ['repo.create acme/rocket', 'repo.update acme/comet', 'repo.update acme/comet']
+  expect(await search('repo:acme/rocket')).toEqual(all)
+  expect(await search('repo:ACME/Comet')).toEqual(all)
+  await t.server.repository('acme', 'rocket')
+  expect(await search('repo:acme/rocket')).toEqual(['repo.create acme/rocket', 'repo.create acme/rocket'])
+  await t.server.admin('DELETE', '/repos/acme/comet')
+  expect(await search('repo:acme/comet')).toEqual(['repo.update acme/comet', 'repo.destroy acme/comet'])
+  const own = (await (await t.server.admin('GET', '/enterprises/fleetfoot/audit-log?phrase=org:acme%20repo:acme/comet')).json()) as Entry[]
+  expect(own.length).toBe(2)
+})
+
 test('the database itself keeps what was written', async () => {
   await using t = await startAudited()
   const { db } = t.server.deps
