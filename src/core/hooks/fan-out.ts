@@ -7,7 +7,7 @@ import { eventsForHooks, eventsSettleHooks, type HookEvent } from '../../store/e
 import { deliveriesInsert, type NewDelivery } from '../../store/hook-deliveries.ts'
 import { hookDue } from '../../store/hooks.ts'
 import { jobById } from '../../store/jobs.ts'
-import { stepReportGet } from '../../store/logs.ts'
+import { annotationsOfJob, stepReportGet } from '../../store/logs.ts'
 import { repositoryById } from '../../store/repositories.ts'
 import { runById, workflowById } from '../../store/runs.ts'
 import type { Deps } from '../deps.ts'
@@ -145,7 +145,7 @@ async function messagesOf({ db }: Pick<FanOutDeps, 'db'>, event: HookEvent): Pro
     case 'job.queued':
       return [
         { event: 'workflow_job', action: 'queued', job },
-        { event: 'check_run', action: 'created', job, run },
+        { event: 'check_run', action: 'created', job, run, annotations: 0 },
       ]
     // A runner took it and did nothing: it may be taken again, which whoever starts runners has to hear.
     case 'job.requeued':
@@ -159,7 +159,13 @@ async function messagesOf({ db }: Pick<FanOutDeps, 'db'>, event: HookEvent): Pro
     case 'job.completed':
       return [
         { event: 'workflow_job', action: 'completed', job },
-        { event: 'check_run', action: 'completed', job, run },
+        {
+          event: 'check_run',
+          action: 'completed',
+          job,
+          run,
+          annotations: (await annotationsOfJob(db, job.job.id, { offset: 0, limit: 1 })).total,
+        },
       ]
     default:
       return []
