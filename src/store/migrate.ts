@@ -4,7 +4,7 @@ import * as firstSchema from './migrations/0001-first-schema.ts'
 import * as apps from './migrations/0007-apps.ts'
 import * as auditLog from './migrations/0009-audit-log.ts'
 import * as cancelTimeouts from './migrations/0004-cancel-timeouts.ts'
-import * as namesOfThen from './migrations/0011-names-of-then.ts'
+import * as namesAndAttempts from './migrations/0011-names-and-attempts.ts'
 import * as ownersOfLines from './migrations/0003-owners-of-lines.ts'
 import * as runnerGroups from './migrations/0005-runner-groups.ts'
 import * as queueSteering from './migrations/0008-queue-steering.ts'
@@ -32,7 +32,7 @@ const migrations: Migration[] = [
   // An older node would order lines by another column than those that it fills.
   { name: '0008-queue-steering', breaking: true, up: queueSteering.up },
   { name: '0009-audit-log', breaking: false, up: auditLog.up },
-  { name: '0011-names-of-then', breaking: false, up: namesOfThen.up },
+  { name: '0011-names-and-attempts', breaking: false, up: namesAndAttempts.up },
 ]
 
 /** Any fixed number: nodes that start together wait for each other on it. */

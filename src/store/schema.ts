@@ -441,6 +441,7 @@ export interface Schema {
     responseHeaders: string | null
     responseBody: string | null
   }
+  hookAttempt: { id: Generated<number>; deliveryId: number; at: number; durationMs: number; statusCode: number; status: string }
 }
 
 export type RunStatus = 'queued' | 'in_progress' | 'completed'
