@@ -203,7 +203,21 @@ export async function deliveriesDropOfInstallation(db: Db, installationId: numbe
     .updateTable('hookDelivery')
     .set({ state: 'failed' })
     .where('installationId', '=', installationId)
-    .where('event', '!=', sql.lit('installation'))
+    .where('event', 'not in', [sql.lit('installation'), sql.lit('installation_repositories')])
+    .where('state', '=', sql.lit('pending'))
+    .execute()
+}
+
+/** Ends what an App would still be sent of repositories that its installation, which is for selected ones, has lost. */
+export async function deliveriesDropUnselected(db: Db, installationId: number): Promise<void> {
+  await db
+    .updateTable('hookDelivery')
+    .set({ state: 'failed' })
+    .where('installationId', '=', installationId)
+    .where('repositoryId', 'is not', null)
+    .where('repositoryId', 'not in', (eb) =>
+      eb.selectFrom('installationRepository').select('repositoryId').where('installationId', '=', installationId),
+    )
     .where('state', '=', sql.lit('pending'))
     .execute()
 }

@@ -14,7 +14,7 @@ import type { Deps } from '../deps.ts'
 import type { JobView } from '../jobs/jobs.ts'
 import { viewsOf } from '../runs/runs.ts'
 import type { RunView } from '../runs/runs.ts'
-import { hearersOf, type Hearer } from './hearers.ts'
+import { hearersOf, isHeardThrough, type Hearer } from './hearers.ts'
 import { contextOf, type HookMessage } from './payloads.ts'
 
 type FanOutDeps = Pick<Deps, 'db' | 'now' | 'log' | 'signals' | 'webhooks'>
@@ -69,11 +69,16 @@ async function fanOut({ db, now, log, signals, webhooks }: FanOutDeps, events: H
   for (const id of due) signals.send('hook', id)
 }
 
-/** Without those of installations that were suspended or deleted since: whoever does that ends what he finds, and finds these no more. */
+/**
+ * Without those of installations that were suspended or deleted since, and of repositories that they lost: whoever does that ends what he
+ * finds, and finds these no more.
+ */
 async function stillHeard(tx: FanOutDeps['db'], deliveries: NewDelivery[]): Promise<NewDelivery[]> {
   const ids = deliveries.map(({ installationId }) => installationId).filter((id) => id !== null)
   const live = await installationsLive(tx, [...new Set(ids)])
-  return deliveries.filter(({ installationId }) => installationId === null || live.has(installationId))
+  const heard: NewDelivery[] = []
+  for (const delivery of deliveries) if (await isHeardThrough(tx, live, delivery)) heard.push(delivery)
+  return heard
 }
 
 /** The events of webhooks that a row may cause. */

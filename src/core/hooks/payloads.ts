@@ -13,7 +13,13 @@ export type HookMessage =
   | { event: 'workflow_run'; action: 'requested' | 'in_progress' | 'completed'; run: RunView }
   | { event: 'push'; action: null; push: Record<string, unknown> }
   | { event: 'ping'; action: null; hook: Hook }
-  | { event: 'installation'; action: 'created' | 'deleted' | 'suspend' | 'unsuspend'; view: InstallationView; repositories: Repository[] }
+  | {
+      event: 'installation'
+      action: 'created' | 'deleted' | 'suspend' | 'unsuspend' | 'new_permissions_accepted'
+      view: InstallationView
+      repositories: Repository[]
+    }
+  | { event: 'installation_repositories'; action: 'added' | 'removed'; view: InstallationView; repositories: Repository[] }
 
 /** What stands beside it in each payload. */
 export interface HookContext {

@@ -44,14 +44,21 @@ export function presentHookPayload(bases: Bases, message: HookMessage, context: 
     }
     case 'installation': {
       const { action, view, repositories } = message
-      const reached = repositories.map((each) => ({
-        id: each.id,
-        node_id: nodeId('Repository', each.id),
-        name: each.name,
-        full_name: fullName(each),
-        private: each.visibility !== 'public',
-      }))
+      const reached = repositories.map(presentReached)
       return { action, installation: presentInstallation(bases, view), repositories: reached, requester: null, ...beside }
+    }
+    case 'installation_repositories': {
+      const { action, view, repositories } = message
+      const changed = repositories.map(presentReached)
+      return {
+        action,
+        installation: presentInstallation(bases, view),
+        repository_selection: view.installation.repositorySelection,
+        repositories_added: action === 'added' ? changed : [],
+        repositories_removed: action === 'removed' ? changed : [],
+        requester: null,
+        ...beside,
+      }
     }
     default:
       throw new Error('there is no such message')
@@ -62,6 +69,11 @@ function homeOf(kind: string, { repository, organization, enterprise }: HookCont
   if (kind === 'repository') return { repository }
   if (kind === 'organization') return { organization }
   return kind === 'enterprise' ? { enterprise } : {}
+}
+
+function presentReached(repository: Repository) {
+  const { id, name, visibility } = repository
+  return { id, node_id: nodeId('Repository', id), name, full_name: fullName(repository), private: visibility !== 'public' }
 }
 
 /** A job without what we show beside GitHub's fields. */
