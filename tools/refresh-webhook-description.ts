@@ -16,6 +16,13 @@ const TARGET = path.join(import.meta.dirname, `../test/conformance/github/webhoo
 const SENT: Record<string, string> = {
   ping: 'webhook-ping',
   push: 'webhook-push',
+  'installation.created': 'webhook-installation-created',
+  'installation.deleted': 'webhook-installation-deleted',
+  'installation.suspend': 'webhook-installation-suspend',
+  'installation.unsuspend': 'webhook-installation-unsuspend',
+  'installation.new_permissions_accepted': 'webhook-installation-new-permissions-accepted',
+  'installation_repositories.added': 'webhook-installation-repositories-added',
+  'installation_repositories.removed': 'webhook-installation-repositories-removed',
   'check_run.created': 'webhook-check-run-created',
   'check_run.completed': 'webhook-check-run-completed',
   'workflow_job.queued': 'webhook-workflow-job-queued',

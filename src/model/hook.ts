@@ -47,12 +47,22 @@ export interface Delivery {
   redelivery: boolean
   state: 'pending' | 'delivered' | 'failed'
   attempts: number
+  /** Null when there is none to come. */
+  nextAttemptAt: number | null
   createdAt: number
   /** When the last request was made; null while none was. */
   deliveredAt: number | null
   durationMs: number | null
   statusCode: number | null
   status: string | null
+}
+
+/** One try of a delivery. */
+export interface HookAttempt {
+  at: number
+  durationMs: number
+  statusCode: number
+  status: string
 }
 
 /** The delivery with all that was sent and answered. */
@@ -62,6 +72,8 @@ export interface WholeDelivery extends Delivery {
   requestHeaders: Record<string, string> | null
   responseHeaders: Record<string, string> | null
   responseBody: string | null
+  /** The latest hundred, oldest first. */
+  attemptsMade: HookAttempt[]
 }
 
 /** Names that `events` may hold: GitHub's webhook events, whether or not anything here causes them. */
@@ -105,6 +117,8 @@ export function overlap(events: readonly string[], others: readonly string[]): b
 export const hookEventKinds = [
   'job.queued',
   'job.requeued',
+  'job.fell_back',
+  'job.steered',
   'job.in_progress',
   'job.completed',
   'run.created',

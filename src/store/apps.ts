@@ -215,20 +215,20 @@ export async function installationsReaching(db: Db, repositoryId: number, ownerI
 }
 
 /**
- * Which of these installations are there and not suspended. In a transaction they stay so until it ends: who suspends or deletes one
- * meanwhile waits.
+ * Which of these installations are there and not suspended, and whether each is for all repositories. In a transaction they stay so until it
+ * ends: who suspends, deletes or changes one meanwhile waits.
  */
-export async function installationsLive(db: Db, ids: number[]): Promise<Set<number>> {
-  if (ids.length === 0) return new Set()
+export async function installationsLive(db: Db, ids: number[]): Promise<Map<number, 'all' | 'selected'>> {
+  if (ids.length === 0) return new Map()
   const rows = await db
     .selectFrom('installation')
-    .select('id')
+    .select(['id', 'repositorySelection'])
     .where('id', 'in', ids)
     .where('suspendedAt', 'is', null)
     .orderBy('id')
     .$if(isPostgres(db) && db.isTransaction, (query) => query.forShare())
     .execute()
-  return new Set(rows.map(({ id }) => id))
+  return new Map(rows.map(({ id, repositorySelection }) => [id, repositorySelection]))
 }
 
 /** Suspends an installation, or ends that. */
@@ -269,6 +269,23 @@ const selectedRows = prepared((db, { installationId, repositoryId }: { installat
     .where('installationId', '=', installationId)
     .where('repositoryId', '=', repositoryId),
 )
+
+/** The ids of all repositories that an installation reaches. */
+export async function installationRepositoryIds(
+  db: Db,
+  { id, accountId, repositorySelection }: Pick<Installation, 'id' | 'accountId' | 'repositorySelection'>,
+): Promise<number[]> {
+  const rows =
+    repositorySelection === 'all'
+      ? await db.selectFrom('repository').select('id').where('ownerId', '=', accountId).orderBy('id').execute()
+      : await db
+          .selectFrom('installationRepository')
+          .select('repositoryId as id')
+          .where('installationId', '=', id)
+          .orderBy('repositoryId')
+          .execute()
+  return rows.map((row) => row.id)
+}
 
 /** Repositories that an installation reaches, in order of id, those of `only` where it is given; a page and the whole count. */
 export async function installationRepositories(

@@ -1,9 +1,19 @@
-import type { Selectable } from 'kysely'
+import { sql, type Expression, type ExpressionBuilder, type Selectable, type SqlBool } from 'kysely'
 import { accountOfActor } from '../model/access.ts'
-import { actionOf, isAudited, placeOf, type AuditEntry, type AuditFilter } from '../model/audit.ts'
+import {
+  actionOf,
+  isAudited,
+  OPERATIONS,
+  placeOf,
+  type AuditEntry,
+  type AuditFilter,
+  type AuditTerm,
+  type Operation,
+} from '../model/audit.ts'
 import { caller } from '../model/caller.ts'
 import type { NewEvent } from './events.ts'
 import type { Db } from './open.ts'
+import { repositoryByFormerName, repositoryByName } from './repositories.ts'
 import type { Schema } from './schema.ts'
 
 /** Writes an event into the audit log, in its own transaction, if it is one for it. */
@@ -12,6 +22,8 @@ export async function auditEvent(db: Db, actorId: number | null, event: NewEvent
   if (!isAudited(kind, actor)) return
   const place = placeOf(event)
   const repositoryId = event.repositoryId ?? (place?.kind === 'repository' ? place.id : null)
+  const repository = await repositoryNamed(db, repositoryId)
+  const organization = await organizationNamed(db, place?.kind === 'organization' ? place.id : (repository?.ownerId ?? null))
   const from = caller.getStore()
   await db
     .insertInto('auditEntry')
@@ -25,8 +37,11 @@ export async function auditEvent(db: Db, actorId: number | null, event: NewEvent
       ip: from?.ip ?? null,
       userAgent: from?.userAgent ?? null,
       requestId: from?.requestId ?? null,
-      organizationId: place?.kind === 'organization' ? place.id : await ownerOf(db, repositoryId),
+      organizationId: organization?.id ?? null,
+      organizationLogin: organization?.login ?? null,
       repositoryId,
+      // The row of one that is deleted is gone within this transaction.
+      repositoryName: repository?.name ?? (typeof payload['fullName'] === 'string' ? payload['fullName'] : null),
       subjectKind: subject.kind,
       subjectId: subject.id,
       data: JSON.stringify(payload),
@@ -38,11 +53,22 @@ async function loginOf(db: Db, accountId: number): Promise<string | null> {
   return (await db.selectFrom('account').select('login').where('id', '=', accountId).executeTakeFirst())?.login ?? null
 }
 
-/** The organization that a repository is of; its row is there until the transaction that deletes it ends, or the entry is found by its data only. */
-async function ownerOf(db: Db, repositoryId: number | null): Promise<number | null> {
-  if (repositoryId === null) return null
-  const row = await db.selectFrom('repository').select('ownerId').where('id', '=', repositoryId).executeTakeFirst()
-  return row?.ownerId ?? null
+/** Undefined for a user: what belongs to one is in no organization's log. */
+async function organizationNamed(db: Db, accountId: number | null): Promise<{ id: number; login: string } | undefined> {
+  if (accountId === null) return undefined
+  const found = db.selectFrom('account').select(['id', 'login']).where('id', '=', accountId).where('kind', '=', 'organization')
+  return found.executeTakeFirst()
+}
+
+async function repositoryNamed(db: Db, id: number | null): Promise<{ name: string; ownerId: number } | undefined> {
+  if (id === null) return undefined
+  const row = await db
+    .selectFrom('repository')
+    .innerJoin('account', 'account.id', 'repository.ownerId')
+    .select(['repository.name', 'repository.ownerId', 'account.login'])
+    .where('repository.id', '=', id)
+    .executeTakeFirst()
+  return row && { name: `${row.login}/${row.name}`, ownerId: row.ownerId }
 }
 
 export interface AuditPage {
@@ -60,32 +86,67 @@ export async function auditPage(db: Db, { organizationId, filter, order, after, 
   let query = db.selectFrom('auditEntry').selectAll()
   if (organizationId !== undefined) query = query.where('organizationId', '=', organizationId)
   if (after !== undefined) query = query.where('id', order === 'asc' ? '>' : '<', after)
-  if (filter.from !== undefined) query = query.where('at', '>=', filter.from)
-  if (filter.to !== undefined) query = query.where('at', '<=', filter.to)
-  if (filter.action !== undefined) query = query.where('action', 'like', likeOf(filter.action))
-  for (const word of filter.words) query = query.where('action', 'like', `%${likeOf(word)}%`)
-  const { actor, repository } = filter
-  if (actor !== undefined) {
-    query = query.where('actorId', '=', (eb) => eb.selectFrom('account').select('id').where('loginKey', '=', actor.toLowerCase()))
+  for (const { from, to, isNot } of filter.times) {
+    query = query.where((eb) => wanted(eb.between('at', from, to), isNot))
   }
-  if (repository !== undefined) {
-    const [owner = '', name = ''] = repository.toLowerCase().split('/')
-    query = query.where('repositoryId', 'in', (eb) =>
-      eb
-        .selectFrom('repository')
-        .innerJoin('account', 'account.id', 'repository.ownerId')
-        .select('repository.id')
-        .where('loginKey', '=', owner)
-        .where('repository.nameKey', '=', name),
-    )
+  for (const { qualifier, values, isNot } of filter.terms) {
+    const ids = await idsOf(db, qualifier, values)
+    query = query.where((eb) => wanted(eb.or(values.map((value) => CONDITIONS[qualifier](eb, value, ids))), isNot))
   }
   const rows = await query.orderBy('id', order).limit(limit).execute()
   return rows.map(decode)
 }
 
-/** `org.*` as a pattern of the database; its own are taken out, but for `_`, which matches itself too. */
-function likeOf(text: string): string {
-  return text.replaceAll(/[%\\]/g, '').replaceAll('*', '%')
+type Filter = ExpressionBuilder<Schema, 'auditEntry'>
+
+/** What is null is not what was asked for. */
+function wanted(condition: Expression<SqlBool>, isNot: boolean): Expression<SqlBool> {
+  return isNot ? sql<SqlBool>`not coalesce(${condition}, false)` : condition
+}
+
+/** Names fit as they were when an entry was written, and by id the things that have them today: a new name leads to what is older than it. */
+const CONDITIONS: Record<AuditTerm['qualifier'], (eb: Filter, value: string, ids: number[]) => Expression<SqlBool>> = {
+  action: (eb, value) => like(eb, value, !value.includes('*')),
+  word: (eb, value) => like(eb, `*${value}*`),
+  operation: (eb, value) => {
+    const does = (operation: Operation) => eb.or(OPERATIONS[operation].map((pattern) => like(eb, pattern)))
+    const makes = does('create')
+    if (value === 'create') return makes
+    if (value === 'remove') return eb.and([eb.not(makes), does('remove')])
+    return value === 'modify' ? eb.not(eb.or([makes, does('remove')])) : sql<SqlBool>`false`
+  },
+  actor: (eb, value, ids) => eb.or([named(eb, 'actorLogin', value), eb.and([eb('actorKind', '!=', 'app'), among(eb, 'actorId', ids)])]),
+  org: (eb, value, ids) => eb.or([named(eb, 'organizationLogin', value), among(eb, 'organizationId', ids)]),
+  repo: (eb, value, ids) => eb.or([named(eb, 'repositoryName', value), among(eb, 'repositoryId', ids)]),
+}
+
+const named = (eb: Filter, column: 'actorLogin' | 'organizationLogin' | 'repositoryName', value: string) =>
+  eb(eb.fn<string>('lower', [column]), '=', value.toLowerCase())
+
+const among = (eb: Filter, column: 'actorId' | 'organizationId' | 'repositoryId', ids: number[]) =>
+  ids.length === 0 ? sql<SqlBool>`false` : eb(column, 'in', ids)
+
+/** `org.*` as a pattern of the database, whose own signs are taken out; `hook` may also be what an action begins with. */
+function like(eb: Filter, text: string, isCategory = false): Expression<SqlBool> {
+  const pattern = text.toLowerCase().replaceAll(/[%\\]/g, '').replaceAll('_', '\\_').replaceAll('*', '%')
+  const fits = (each: string) => sql<SqlBool>`${eb.ref('action')} like ${each} escape '\\'`
+  return isCategory ? eb.or([fits(pattern), fits(`${pattern}.%`)]) : fits(pattern)
+}
+
+/** What has one of these names today, or had it last. */
+async function idsOf(db: Db, qualifier: AuditTerm['qualifier'], values: string[]): Promise<number[]> {
+  if (qualifier === 'actor' || qualifier === 'org') {
+    const keys = values.map((value) => value.toLowerCase())
+    return (await db.selectFrom('account').select('id').where('loginKey', 'in', keys).execute()).map(({ id }) => id)
+  }
+  if (qualifier !== 'repo') return []
+  const ids: number[] = []
+  for (const value of values) {
+    const [owner = '', name = ''] = value.split('/')
+    const found = (await repositoryByName(db, owner, name)) ?? (await repositoryByFormerName(db, owner, name))
+    if (found) ids.push(found.id)
+  }
+  return ids
 }
 
 function decode(row: Selectable<Schema['auditEntry']>): AuditEntry {

@@ -1,5 +1,5 @@
 import { sql, type Selectable } from 'kysely'
-import type { Delivery, WholeDelivery } from '../model/hook.ts'
+import type { Delivery, HookAttempt, WholeDelivery } from '../model/hook.ts'
 import type { Db } from './open.ts'
 import type { Schema } from './schema.ts'
 
@@ -16,6 +16,7 @@ const LISTED = [
   'redelivery',
   'state',
   'attempts',
+  'nextAttemptAt',
   'createdAt',
   'deliveredAt',
   'durationMs',
@@ -24,7 +25,7 @@ const LISTED = [
 ] as const
 
 function decodeDelivery(row: Pick<Row, (typeof LISTED)[number]>): Delivery {
-  return { ...row, redelivery: row.redelivery === 1 }
+  return { ...row, redelivery: row.redelivery === 1, nextAttemptAt: row.state === 'pending' ? row.nextAttemptAt : null }
 }
 
 export interface NewDelivery {
@@ -151,7 +152,7 @@ export interface Attempt {
 
 /**
  * Writes what became of a request, unless the delivery was ended, or another node that thought this one dead has made one since. One that is to be tried again takes
- * the later ones of its key with it.
+ * the later ones of its key with it. The row has the last try; all are kept where there is more than one: call it in a transaction then.
  */
 export async function deliveryAttempted(db: Db, hookId: number, { id, orderKey, attempts }: DueDelivery, attempt: Attempt): Promise<void> {
   const { retryAt } = attempt
@@ -173,7 +174,17 @@ export async function deliveryAttempted(db: Db, hookId: number, { id, orderKey, 
     .where('attempts', '=', attempts)
     .where('state', '=', sql.lit('pending'))
     .executeTakeFirst()
-  if (retryAt !== undefined && numUpdatedRows > 0n) await putOff(db, hookId, orderKey, retryAt)
+  if (numUpdatedRows === 0n) return
+  if (hasMore(attempts, attempt)) {
+    const { at, durationMs, statusCode, status } = attempt
+    await db.insertInto('hookAttempt').values({ deliveryId: id, at, durationMs, statusCode, status }).execute()
+  }
+  if (retryAt !== undefined) await putOff(db, hookId, orderKey, retryAt)
+}
+
+/** Whether a try is not the only one of its delivery. */
+export function hasMore(attemptsBefore: number, { retryAt }: Pick<Attempt, 'retryAt'>): boolean {
+  return attemptsBefore > 0 || retryAt !== undefined
 }
 
 /** Ends what a webhook would still send. */
@@ -192,7 +203,21 @@ export async function deliveriesDropOfInstallation(db: Db, installationId: numbe
     .updateTable('hookDelivery')
     .set({ state: 'failed' })
     .where('installationId', '=', installationId)
-    .where('event', '!=', sql.lit('installation'))
+    .where('event', 'not in', [sql.lit('installation'), sql.lit('installation_repositories')])
+    .where('state', '=', sql.lit('pending'))
+    .execute()
+}
+
+/** Ends what an App would still be sent of repositories that its installation, which is for selected ones, has lost. */
+export async function deliveriesDropUnselected(db: Db, installationId: number): Promise<void> {
+  await db
+    .updateTable('hookDelivery')
+    .set({ state: 'failed' })
+    .where('installationId', '=', installationId)
+    .where('repositoryId', 'is not', null)
+    .where('repositoryId', 'not in', (eb) =>
+      eb.selectFrom('installationRepository').select('repositoryId').where('installationId', '=', installationId),
+    )
     .where('state', '=', sql.lit('pending'))
     .execute()
 }
@@ -229,14 +254,31 @@ export async function deliveryById(db: Db, hookId: number, id: number): Promise<
     .executeTakeFirst()
   if (!row) return undefined
   const { url, payload, requestHeaders, responseHeaders, responseBody, ...listed } = row
+  const delivery = decodeDelivery(listed)
   return {
-    ...decodeDelivery(listed),
+    ...delivery,
+    attemptsMade: await attemptsOf(db, delivery),
     url: url ?? '',
     payload,
     requestHeaders: headersOf(requestHeaders),
     responseHeaders: headersOf(responseHeaders),
     responseBody,
   }
+}
+
+const ATTEMPTS_SHOWN = 100
+
+/** The row itself is the only one of a delivery that was tried once. */
+async function attemptsOf(db: Db, { id, deliveredAt, durationMs, statusCode, status }: Delivery): Promise<HookAttempt[]> {
+  const kept = await db
+    .selectFrom('hookAttempt')
+    .select(['at', 'durationMs', 'statusCode', 'status'])
+    .where('deliveryId', '=', id)
+    .orderBy('id', 'desc')
+    .limit(ATTEMPTS_SHOWN)
+    .execute()
+  if (kept.length > 0) return kept.toReversed()
+  return deliveredAt === null ? [] : [{ at: deliveredAt, durationMs: durationMs ?? 0, statusCode: statusCode ?? 0, status: status ?? '' }]
 }
 
 const headersOf = (text: string | null) => (text === null ? null : (JSON.parse(text) as Record<string, string>))

@@ -86,6 +86,16 @@ export async function annotationsSet(db: Db, jobId: number, annotations: Annotat
   }
 }
 
+/** Adds an annotation where a job has none. The caller holds the job's row. */
+export async function annotationEnsure(db: Db, jobId: number, annotation: Annotation): Promise<void> {
+  const known = await db.selectFrom('annotation').select('id').where('jobId', '=', jobId).limit(1).executeTakeFirst()
+  if (!known)
+    await db
+      .insertInto('annotation')
+      .values({ jobId, ...annotation })
+      .execute()
+}
+
 const annotationsDelete = prepared((db, { jobId }: { jobId: number }) => db.deleteFrom('annotation').where('jobId', '=', jobId))
 
 export async function annotationsOfJob(

@@ -5,6 +5,7 @@ import * as apps from './migrations/0007-apps.ts'
 import * as auditLog from './migrations/0009-audit-log.ts'
 import * as cancelTimeouts from './migrations/0004-cancel-timeouts.ts'
 import * as limitsAndShares from './migrations/0010-limits-and-shares.ts'
+import * as namesAndAttempts from './migrations/0011-names-and-attempts.ts'
 import * as ownersOfLines from './migrations/0003-owners-of-lines.ts'
 import * as runnerGroups from './migrations/0005-runner-groups.ts'
 import * as queueSteering from './migrations/0008-queue-steering.ts'
@@ -34,6 +35,7 @@ const migrations: Migration[] = [
   { name: '0009-audit-log', breaking: false, up: auditLog.up },
   // An older node would not know what counts for a limit.
   { name: '0010-limits-and-shares', breaking: true, up: limitsAndShares.up },
+  { name: '0011-names-and-attempts', breaking: false, up: namesAndAttempts.up },
 ]
 
 /** Any fixed number: nodes that start together wait for each other on it. */

@@ -18,6 +18,7 @@ import { eventsForHooks, eventsSettleHooks } from './events.ts'
 import {
   deliveriesDrop,
   deliveriesDropOfInstallation,
+  deliveriesDropUnselected,
   deliveriesDue,
   deliveriesForget,
   deliveriesInsert,
@@ -123,6 +124,7 @@ test('no statement of webhooks does, whatever the number of events and deliverie
     await deliveryList(tx, id, { before: 9, succeeded: true, limit: 10 })
     await deliveryById(tx, id, 1)
     await deliveriesDrop(tx, id)
+    await deliveriesDropUnselected(tx, 1)
     await deliveriesDropOfInstallation(tx, 1)
     await installationsLive(tx, [1])
     await deliveriesForget(tx, 1, 10)

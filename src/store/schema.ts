@@ -285,7 +285,9 @@ export interface Schema {
     userAgent: string | null
     requestId: string | null
     organizationId: number | null
+    organizationLogin: string | null
     repositoryId: number | null
+    repositoryName: string | null
     subjectKind: string
     subjectId: number
     data: string
@@ -443,6 +445,7 @@ export interface Schema {
     responseHeaders: string | null
     responseBody: string | null
   }
+  hookAttempt: { id: Generated<number>; deliveryId: number; at: number; durationMs: number; statusCode: number; status: string }
 }
 
 export type RunStatus = 'queued' | 'in_progress' | 'completed'

@@ -55,7 +55,7 @@ export async function makeImpersonationToken(
   const name = 'impersonation'
   const set = await db.transaction().execute(async (tx) => {
     const made = await tokenSetImpersonation(tx, { userId: user.id, name, scopes, hash: hashSecret(text), createdAt: at })
-    const payload = { tokenId: made.id, scopes, impersonation: true }
+    const payload = { tokenId: made.id, ...namesOf(user, name), scopes, impersonation: true }
     await eventInsert(tx, { at, actor, kind: 'token.created', subject: { kind: 'user', id: user.id }, payload })
     return made
   })
@@ -70,7 +70,7 @@ export async function deleteImpersonationToken({ db, now }: WriteDeps, actor: Ac
   const at = now()
   await db.transaction().execute(async (tx) => {
     if (!(await tokenDelete(tx, { userId: user.id, kind: 'impersonation' }))) throw new AppError('not_found', 'Not Found')
-    const payload = { impersonation: true }
+    const payload = { ...namesOf(user, 'impersonation'), impersonation: true }
     await eventInsert(tx, { at, actor, kind: 'token.deleted', subject: { kind: 'user', id: user.id }, payload })
   })
 }
@@ -97,7 +97,7 @@ export async function createToken(
     const row = { kind, userId: user.id, assignmentId: null, name, scopes, expiresAt, createdAt: at, hash: hashSecret(text) } as const
     const made = await tokenInsert(tx, row)
     if (made === undefined) throw new Error('a new token was there already')
-    const payload = { tokenId: made, scopes }
+    const payload = { tokenId: made, ...namesOf(user, name), scopes }
     await eventInsert(tx, { at, actor, kind: 'token.created', subject: { kind: 'user', id: user.id }, payload })
     return made
   })
@@ -142,7 +142,7 @@ export async function createFineGrainedToken(
     const grant = { installationId: null, ownerId: owner.id, permissions, repositories: ids }
     const row = { kind, userId: user.id, name, expiresAt, createdAt: at, hash: hashSecret(text), grant } as const
     const made = await tokenInsertGranted(tx, row)
-    const payload = { tokenId: made, ownerId: owner.id, permissions, ...(ids && { repositoryIds: ids }) }
+    const payload = { tokenId: made, ...namesOf(user, name), ownerId: owner.id, permissions, ...(ids && { repositoryIds: ids }) }
     await eventInsert(tx, { at, actor, kind: 'token.created', subject: { kind: 'user', id: user.id }, payload })
     return made
   })
@@ -202,6 +202,7 @@ export async function deleteToken({ db, now }: WriteDeps, actor: Actor, input: {
   if (token.kind === 'admin') throw new AppError('forbidden', 'The administrator’s token is set by the configuration.')
 
   const at = now()
+  const ownerId = token.grant?.ownerId
   await db.transaction().execute(async (tx) => {
     if (!(await tokenDelete(tx, { userId: user.id, id: token.id }))) throw new AppError('not_found', 'Not Found')
     await eventInsert(tx, {
@@ -209,9 +210,14 @@ export async function deleteToken({ db, now }: WriteDeps, actor: Actor, input: {
       actor,
       kind: 'token.deleted',
       subject: { kind: 'user', id: user.id },
-      payload: { tokenId: token.id },
+      payload: { tokenId: token.id, ...namesOf(user, token.name), ...(ownerId != null && { ownerId }) },
     })
   })
+}
+
+/** What the audit log calls a token and the user whose it is: both may be gone when it is read. */
+function namesOf({ login }: Account, name: string) {
+  return { login, name }
 }
 
 /** The user whose tokens are managed: oneself, or anybody for a site administrator. Others are not found. */

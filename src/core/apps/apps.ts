@@ -27,7 +27,7 @@ import { eventInsert } from '../../store/events.ts'
 import { requireApp, requireSiteAdmin } from '../access/authorize.ts'
 import { encrypt } from '../access/keys.ts'
 import type { Deps } from '../deps.ts'
-import { pingInsert } from '../hooks/hooks.ts'
+import { pingInsert, toldOf } from '../hooks/hooks.ts'
 import { endInstallation } from './installations.ts'
 
 type ReadDeps = Pick<Deps, 'db'>
@@ -127,7 +127,8 @@ export async function makeApp(deps: WriteDeps, actor: Actor, owner: Account, wan
     const secret = webhookSecret === null ? null : encrypt(keys.hookSecret, webhookSecret)
     const hookId = hook ? await addHook(tx, deps, actor, made, hook, secret) : undefined
     await appKeyInsert(tx, { appId: made.id, ...pair.kept, createdAt: at })
-    const payload = { slug: made.slug, ownerId: owner.id, permissions: made.permissions, fingerprint: pair.kept.fingerprint }
+    const told = hook && { hook: toldOf(hookSettings(made, hook)) }
+    const payload = { ...placeOf(made), permissions: made.permissions, fingerprint: pair.kept.fingerprint, ...told }
     await eventInsert(tx, { at, actor, kind: 'app.created', subject: { kind: 'app', id: made.id }, payload })
     return { app: made, hookId }
   })
@@ -198,6 +199,12 @@ async function changeHook(
   return undefined
 }
 
+/** The webhook of an App as the audit log tells it; null where it has none. */
+async function toldHook(tx: Deps['db'], { id }: App) {
+  const [hook] = await hooksOf(tx, { kind: 'app', id })
+  return hook ? toldOf(hook) : null
+}
+
 export type AppChange = Partial<Omit<AppRequest, 'name'>>
 
 /**
@@ -221,8 +228,9 @@ export async function updateApp(deps: WriteDeps, actor: Actor, slug: string, cha
   const { changed, hookId } = await db.transaction().execute(async (tx) => {
     const updated = found(await appUpdate(tx, app.id, checked, at))
     const hook = change.hookUrl === undefined ? undefined : checked.hook
+    const from = { permissions: app.permissions, hook: await toldHook(tx, app) }
     const hookId = await changeHook(tx, deps, actor, updated, { hook, active: change.hookActive })
-    const payload = { from: { permissions: app.permissions }, to: { permissions: updated.permissions } }
+    const payload = { ...placeOf(app), from, to: { permissions: updated.permissions, hook: await toldHook(tx, updated) } }
     await eventInsert(tx, { at, actor, kind: 'app.updated', subject: { kind: 'app', id: app.id }, payload })
     return { changed: updated, hookId }
   })
@@ -262,7 +270,7 @@ export async function createAppKey({ db, now }: WriteDeps, actor: Actor, slug: s
     if (!(await appTouch(tx, app.id, at))) throw notFound()
     if ((await appKeys(tx, app.id)).length >= KEYS_AT_MOST) throw new AppError('invalid', `An App has at most ${KEYS_AT_MOST} keys`)
     const id = await appKeyInsert(tx, { appId: app.id, ...pair.kept, createdAt: at })
-    const payload = { keyId: id, fingerprint: pair.kept.fingerprint }
+    const payload = { ...placeOf(app), keyId: id, fingerprint: pair.kept.fingerprint }
     await eventInsert(tx, { at, actor, kind: 'app.key_created', subject: { kind: 'app', id: app.id }, payload })
     return { key: { id, appId: app.id, ...pair.kept, createdAt: at }, privateKey: pair.privateKey }
   })
@@ -283,7 +291,8 @@ export async function deleteAppKey({ db, now }: WriteDeps, actor: Actor, input: 
     await appTouch(tx, app.id, at)
     if (!(await appKeyDelete(tx, app.id, input.keyId))) throw notFound()
     if ((await appKeys(tx, app.id)).length === 0) throw new AppError('invalid', 'The last key of an App is not deleted: make another first')
-    await eventInsert(tx, { at, actor, kind: 'app.key_deleted', subject: { kind: 'app', id: app.id }, payload: { keyId: input.keyId } })
+    const payload = { ...placeOf(app), keyId: input.keyId }
+    await eventInsert(tx, { at, actor, kind: 'app.key_deleted', subject: { kind: 'app', id: app.id }, payload })
   })
 }
 
@@ -298,8 +307,13 @@ export async function deleteApp({ db, now }: WriteDeps, actor: Actor, slug: stri
     for (const installation of installations) await endInstallation(tx, actor, installation, at)
     await hooksDeleteOf(tx, { kind: 'app', id: app.id }, at)
     if (!(await appDelete(tx, app.id))) throw notFound()
-    await eventInsert(tx, { at, actor, kind: 'app.deleted', subject: { kind: 'app', id: app.id }, payload: { slug: app.slug } })
+    await eventInsert(tx, { at, actor, kind: 'app.deleted', subject: { kind: 'app', id: app.id }, payload: placeOf(app) })
   })
+}
+
+/** Whose App it is: what befalls it is in the audit log of that organization. */
+function placeOf({ slug, ownerId }: App) {
+  return { slug, ownerId }
 }
 
 const notFound = () => new AppError('not_found', 'Not Found')

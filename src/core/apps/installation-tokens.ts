@@ -5,7 +5,7 @@ import { AppError } from '../../model/errors.ts'
 import { checkPermissions, grants, type PermissionNeed, type Permissions } from '../../model/permissions.ts'
 import { hashSecret, newInstallationToken } from '../../model/secret-text.ts'
 import { accountById } from '../../store/accounts.ts'
-import { installationRepositories } from '../../store/apps.ts'
+import { installationById, installationRepositories } from '../../store/apps.ts'
 import { eventInsert } from '../../store/events.ts'
 import { repositoryById, repositoryByName } from '../../store/repositories.ts'
 import { tokenDeleteOfInstallation, tokenInsertGranted } from '../../store/tokens.ts'
@@ -41,7 +41,7 @@ export async function createInstallationToken(
   },
 ): Promise<NewInstallationToken> {
   const { db, now, times } = deps
-  const { installation } = await getInstallation(deps, actor, input.installationId)
+  const { installation, app } = await getInstallation(deps, actor, input.installationId)
   if (installation.suspendedAt !== null) throw new AppError('forbidden', 'This installation has been suspended')
   const permissions = input.permissions === undefined ? installation.permissions : narrowed(installation, input.permissions)
   const repositories = await narrowedRepositories(db, installation, input)
@@ -52,10 +52,10 @@ export async function createInstallationToken(
   const ids = repositories?.map(({ id }) => id) ?? null
   await db.transaction().execute(async (tx) => {
     const grant = { installationId: installation.id, ownerId: null, permissions, repositories: ids }
-    const name = `installation ${installation.id}`
+    const name = nameOf(installation.id)
     const row = { kind: 'installation' as const, userId: null, name, expiresAt, createdAt: at, hash: hashSecret(text), grant }
     const tokenId = await tokenInsertGranted(tx, row)
-    const payload = { tokenId, permissions, ...(ids && { repositoryIds: ids }) }
+    const payload = { tokenId, name, app: app.slug, accountId: installation.accountId, permissions, ...(ids && { repositoryIds: ids }) }
     await eventInsert(tx, { at, actor, kind: 'token.created', subject: { kind: 'installation', id: installation.id }, payload })
   })
   return { text, expiresAt, permissions, selection: ids === null ? installation.repositorySelection : 'selected', repositories }
@@ -92,7 +92,11 @@ export async function revokeInstallationToken({ db, now }: WriteDeps, actor: Act
   const { installationId, tokenId } = requireInstallation(actor)
   const at = now()
   await db.transaction().execute(async (tx) => {
+    const installation = await installationById(tx, installationId)
     await tokenDeleteOfInstallation(tx, installationId, tokenId)
-    await eventInsert(tx, { at, actor, kind: 'token.deleted', subject: { kind: 'installation', id: installationId }, payload: { tokenId } })
+    const payload = { tokenId, name: nameOf(installationId), accountId: installation?.accountId }
+    await eventInsert(tx, { at, actor, kind: 'token.deleted', subject: { kind: 'installation', id: installationId }, payload })
   })
 }
+
+const nameOf = (installationId: number) => `installation ${installationId}`

@@ -12,18 +12,19 @@ import {
   installationDelete,
   installationList,
   installationRepositories,
+  installationRepositoryIds,
   installationSelect,
   installationSet,
   installationSuspend,
 } from '../../store/apps.ts'
 import { eventInsert } from '../../store/events.ts'
-import { deliveriesDropOfInstallation } from '../../store/hook-deliveries.ts'
+import { deliveriesDropOfInstallation, deliveriesDropUnselected } from '../../store/hook-deliveries.ts'
 import { repositoryById, repositoryByName } from '../../store/repositories.ts'
 import { tokenDeleteOfInstallation } from '../../store/tokens.ts'
 import { authorizeOrganization, requireApp, requireInstallation, requireSiteAdmin } from '../access/authorize.ts'
 import type { OrganizationRef, RepositoryRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
-import { tellInstallation, toldRepositories } from './tell-installation.ts'
+import { changedRepositories, tellInstallation, toldRepositories } from './tell-installation.ts'
 import type { Page } from '../repos/repositories.ts'
 
 type ReadDeps = Pick<Deps, 'db'>
@@ -67,14 +68,16 @@ export async function installApp(
     const { permissions, events } = app
     const given = input.repositories === undefined ? input.selection : 'selected'
     // The App's row is locked: nobody else installs it meanwhile.
-    const repositorySelection = given ?? (await installationAt(tx, app.id, account.id))?.repositorySelection ?? 'all'
+    const before = await installationAt(tx, app.id, account.id)
+    const reached = before && (await installationRepositoryIds(tx, before))
+    const repositorySelection = given ?? before?.repositorySelection ?? 'all'
     const made = await installationSet(tx, { appId: app.id, accountId: account.id, repositorySelection, permissions, events, at })
     if (given !== undefined) await installationSelect(tx, made.id, selected)
-    await changed(tx, actor, made, at, made.createdAt === at ? 'created' : 'updated', { repositorySelection, permissions })
-    return {
-      installation: made,
-      told: made.createdAt === at ? await tell(tx, deps, actor, 'created', { installation: made, app, account }) : [],
-    }
+    if (repositorySelection === 'selected') await deliveriesDropUnselected(tx, made.id)
+    await changed(tx, actor, made, at, before ? 'updated' : 'created', { repositorySelection, permissions })
+    const view = { installation: made, app, account }
+    const told = before && reached ? await tellChange(tx, deps, actor, view, before, reached) : await tell(tx, deps, actor, 'created', view)
+    return { installation: made, told }
   })
   signal(deps, told)
   return { installation, app, account }
@@ -90,7 +93,7 @@ async function end(deps: WriteDeps, actor: Actor, view: InstallationView): Promi
   const told = await deps.db.transaction().execute(async (tx) => {
     const repositories = await toldRepositories(tx, view)
     await endInstallation(tx, actor, view.installation, deps.now())
-    return tellInstallation(tx, deps, actor, 'deleted', { ...view, repositories })
+    return tellInstallation(tx, deps, actor, { event: 'installation', action: 'deleted', view, repositories })
   })
   signal(deps, told)
 }
@@ -99,11 +102,34 @@ async function tell(
   tx: Deps['db'],
   deps: WriteDeps,
   actor: Actor,
-  action: 'created' | 'suspend' | 'unsuspend',
+  action: 'created' | 'suspend' | 'unsuspend' | 'new_permissions_accepted',
   view: InstallationView,
 ): Promise<number[]> {
-  return tellInstallation(tx, deps, actor, action, { ...view, repositories: await toldRepositories(tx, view) })
+  const repositories = await toldRepositories(tx, view)
+  return tellInstallation(tx, deps, actor, { event: 'installation', action, view, repositories })
 }
+
+/** Tells an App what changed of an installation that was there `before`, when it reached these repositories. */
+async function tellChange(
+  tx: Deps['db'],
+  deps: WriteDeps,
+  actor: Actor,
+  view: InstallationView,
+  before: Installation,
+  reached: number[],
+): Promise<number[]> {
+  const isAccepted = canonical(before.permissions) !== canonical(view.installation.permissions)
+  const told = isAccepted ? await tell(tx, deps, actor, 'new_permissions_accepted', view) : []
+  const { added, removed } = await changedRepositories(tx, reached, await installationRepositoryIds(tx, view.installation))
+  for (const [action, repositories] of [['added', added] as const, ['removed', removed] as const]) {
+    if (repositories.length === 0) continue
+    told.push(...(await tellInstallation(tx, deps, actor, { event: 'installation_repositories', action, view, repositories })))
+  }
+  return [...new Set(told)]
+}
+
+const canonical = (permissions: Installation['permissions']) =>
+  JSON.stringify(Object.entries(permissions).toSorted(([a], [b]) => (a < b ? -1 : 1)))
 
 function signal({ signals }: WriteDeps, hookIds: number[]): void {
   for (const id of hookIds) signals.send('hook', id)

@@ -5,17 +5,32 @@ import { accountById } from '../../store/accounts.ts'
 import { installationRepositories } from '../../store/apps.ts'
 import { deliveriesInsert } from '../../store/hook-deliveries.ts'
 import { hookDue, hooksOf } from '../../store/hooks.ts'
+import { repositoryById } from '../../store/repositories.ts'
 import type { Deps } from '../deps.ts'
 import type { HookMessage } from '../hooks/payloads.ts'
 import type { InstallationView } from './installations.ts'
 
-type InstallationAction = Extract<HookMessage, { event: 'installation' }>['action']
+type InstallationMessage = Extract<HookMessage, { event: 'installation' | 'installation_repositories' }>
 
 const NAMED_AT_MOST = 1000
 
 /** What an installation reaches, as far as its App is told when something befalls it: 1000 repositories. */
 export async function toldRepositories(db: Deps['db'], { installation }: Pick<InstallationView, 'installation'>): Promise<Repository[]> {
   return (await installationRepositories(db, installation, null, { offset: 0, limit: NAMED_AT_MOST })).repositories
+}
+
+/** The change of what an installation reaches, as far as it is told: 1000 repositories each way. */
+export async function changedRepositories(
+  db: Deps['db'],
+  before: number[],
+  after: number[],
+): Promise<{ added: Repository[]; removed: Repository[] }> {
+  const [had, has] = [new Set(before), new Set(after)]
+  const named = async (ids: number[]) => {
+    const found = await Promise.all(ids.slice(0, NAMED_AT_MOST).map((id) => repositoryById(db, id)))
+    return found.filter((repository) => repository !== undefined)
+  }
+  return { added: await named(after.filter((id) => !had.has(id))), removed: await named(before.filter((id) => !has.has(id))) }
 }
 
 /**
@@ -26,18 +41,18 @@ export async function tellInstallation(
   tx: Deps['db'],
   { now, webhooks }: Pick<Deps, 'now' | 'webhooks'>,
   actor: Actor,
-  action: InstallationAction,
-  { repositories, ...view }: InstallationView & { repositories: Repository[] },
+  message: InstallationMessage,
 ): Promise<number[]> {
+  const { event, action, view } = message
   const hooks = (await hooksOf(tx, { kind: 'app', id: view.app.id })).filter(({ active }) => active)
   // An App that signed acts as its bot.
   const sender = await accountById(tx, accountOfActor(actor)?.id ?? view.app.botId)
   const beside = { repository: undefined, organization: undefined, enterprise: undefined, sender }
-  const payload = JSON.stringify(webhooks.present({ event: 'installation', action, view, repositories }, beside))
+  const payload = JSON.stringify(webhooks.present(message, beside))
   const createdAt = now()
   const installationId = view.installation.id
   const delivery = {
-    event: 'installation',
+    event,
     action,
     repositoryId: null,
     installationId,

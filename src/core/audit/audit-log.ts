@@ -1,5 +1,5 @@
 import { needs, type Actor } from '../../model/access.ts'
-import { parsePhrase, type AuditEntry } from '../../model/audit.ts'
+import { parsePhrase, type AuditEntry, type AuditFilter } from '../../model/audit.ts'
 import { auditPage } from '../../store/audit.ts'
 import { accountById } from '../../store/accounts.ts'
 import { repositoryById } from '../../store/repositories.ts'
@@ -19,7 +19,7 @@ export interface AuditQuery {
   limit: number
 }
 
-/** An entry with the names that its ids have now; null for what is gone. */
+/** An entry with the names of then; those that an entry does not have are as they are now, null for what is gone. */
 export interface AuditView {
   entry: AuditEntry
   organization: string | null
@@ -47,15 +47,15 @@ const BATCH = 500
 /** Every entry of a place, oldest first, read as it is taken. The rights are checked before the first one. */
 export async function exportAudit(deps: AuditDeps, actor: Actor, place: AuditPlace, phrase: string): Promise<AsyncGenerator<AuditView>> {
   const organizationId = await organizationOf(deps, actor, place)
-  return all(deps, organizationId, phrase)
+  return all(deps, organizationId, parsePhrase(phrase))
 }
 
-async function* all(deps: AuditDeps, organizationId: number | undefined, phrase: string): AsyncGenerator<AuditView> {
+async function* all(deps: AuditDeps, organizationId: number | undefined, filter: AuditFilter): AsyncGenerator<AuditView> {
   let after = 0
   for (;;) {
     // Names anew for each batch: an export may take hours.
     const names = new Map<string, string | null>()
-    const entries = await auditPage(deps.db, { organizationId, filter: parsePhrase(phrase), order: 'asc', after, limit: BATCH })
+    const entries = await auditPage(deps.db, { organizationId, filter, order: 'asc', after, limit: BATCH })
     for (const entry of entries) yield viewOf(deps, entry, names)
     if (entries.length < BATCH) return
     after = entries.at(-1)?.id ?? after
@@ -83,12 +83,12 @@ async function viewOf({ db }: AuditDeps, entry: AuditEntry, names: Map<string, s
   return {
     entry,
     organization:
-      organizationId === null
-        ? null
+      entry.organizationLogin !== null || organizationId === null
+        ? entry.organizationLogin
         : await named(`organization ${organizationId}`, async () => (await accountById(db, organizationId))?.login),
     repository:
-      repositoryId === null
-        ? null
+      entry.repositoryName !== null || repositoryId === null
+        ? entry.repositoryName
         : await named(`repository ${repositoryId}`, async () => {
             const repository = await repositoryById(db, repositoryId)
             return repository && fullName(repository)

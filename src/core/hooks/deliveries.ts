@@ -5,6 +5,7 @@ import { installationsLive } from '../../store/apps.ts'
 import { deliveriesForget, deliveriesInsert, deliveryById, deliveryList } from '../../store/hook-deliveries.ts'
 import { hookDue, hooksPurge } from '../../store/hooks.ts'
 import type { Deps } from '../deps.ts'
+import { isHeardThrough } from './hearers.ts'
 import { getHook, type HookOwner, type HookPlace } from './hooks.ts'
 
 type ReadDeps = Pick<Deps, 'db' | 'log'>
@@ -22,7 +23,7 @@ export async function listDeliveries(
   return { owner, hook, deliveries: found.slice(0, filter.limit), isMore: found.length > filter.limit }
 }
 
-/** @throws AppError not_found, also for what an App was told through an installation that is gone or suspended: it may not read that any more */
+/** @throws AppError not_found, also for what an App was told through an installation that is gone, suspended or has lost the repository: it may not read that any more */
 export async function getDelivery(
   deps: ReadDeps,
   actor: Actor,
@@ -37,9 +38,10 @@ export async function getDelivery(
 }
 
 /** What befell an installation itself may be read when it is gone. */
-async function requireLive(db: Deps['db'], { event, installationId }: Delivery): Promise<void> {
-  if (installationId !== null && event !== 'installation' && !(await installationsLive(db, [installationId])).has(installationId))
-    throw notFound()
+async function requireLive(db: Deps['db'], delivery: Delivery): Promise<void> {
+  const { event, installationId } = delivery
+  if (installationId === null || event === 'installation' || event === 'installation_repositories') return
+  if (!(await isHeardThrough(db, await installationsLive(db, [installationId]), delivery))) throw notFound()
 }
 
 const notFound = () => new AppError('not_found', 'Not Found')

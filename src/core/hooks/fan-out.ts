@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Conclusion, Step } from '../../model/job.ts'
+import { labelSet, type Conclusion, type Step } from '../../model/job.ts'
 import { hears, type HookEventKind } from '../../model/hook.ts'
 import { isPassingTrouble } from '../../model/trouble.ts'
 import { installationsLive } from '../../store/apps.ts'
@@ -7,14 +7,14 @@ import { eventsForHooks, eventsSettleHooks, type HookEvent } from '../../store/e
 import { deliveriesInsert, type NewDelivery } from '../../store/hook-deliveries.ts'
 import { hookDue } from '../../store/hooks.ts'
 import { jobById } from '../../store/jobs.ts'
-import { stepReportGet } from '../../store/logs.ts'
+import { annotationsOfJob, stepReportGet } from '../../store/logs.ts'
 import { repositoryById } from '../../store/repositories.ts'
 import { runById, workflowById } from '../../store/runs.ts'
 import type { Deps } from '../deps.ts'
 import type { JobView } from '../jobs/jobs.ts'
 import { viewsOf } from '../runs/runs.ts'
 import type { RunView } from '../runs/runs.ts'
-import { hearersOf, type Hearer } from './hearers.ts'
+import { hearersOf, isHeardThrough, type Hearer } from './hearers.ts'
 import { contextOf, type HookMessage } from './payloads.ts'
 
 type FanOutDeps = Pick<Deps, 'db' | 'now' | 'log' | 'signals' | 'webhooks'>
@@ -69,17 +69,24 @@ async function fanOut({ db, now, log, signals, webhooks }: FanOutDeps, events: H
   for (const id of due) signals.send('hook', id)
 }
 
-/** Without those of installations that were suspended or deleted since: whoever does that ends what he finds, and finds these no more. */
+/**
+ * Without those of installations that were suspended or deleted since, and of repositories that they lost: whoever does that ends what he
+ * finds, and finds these no more.
+ */
 async function stillHeard(tx: FanOutDeps['db'], deliveries: NewDelivery[]): Promise<NewDelivery[]> {
   const ids = deliveries.map(({ installationId }) => installationId).filter((id) => id !== null)
   const live = await installationsLive(tx, [...new Set(ids)])
-  return deliveries.filter(({ installationId }) => installationId === null || live.has(installationId))
+  const heard: NewDelivery[] = []
+  for (const delivery of deliveries) if (await isHeardThrough(tx, live, delivery)) heard.push(delivery)
+  return heard
 }
 
 /** The events of webhooks that a row may cause. */
 const TOLD: Record<HookEventKind, HookMessage['event'][]> = {
   'job.queued': ['workflow_job', 'check_run'],
   'job.requeued': ['workflow_job'],
+  'job.fell_back': ['workflow_job'],
+  'job.steered': ['workflow_job'],
   'job.in_progress': ['workflow_job'],
   'job.completed': ['workflow_job', 'check_run'],
   'run.created': ['workflow_run'],
@@ -143,22 +150,39 @@ async function messagesOf({ db }: Pick<FanOutDeps, 'db'>, event: HookEvent): Pro
     case 'job.queued':
       return [
         { event: 'workflow_job', action: 'queued', job },
-        { event: 'check_run', action: 'created', job, run },
+        { event: 'check_run', action: 'created', job, run, annotations: 0 },
       ]
     // A runner took it and did nothing: it may be taken again, which whoever starts runners has to hear.
     case 'job.requeued':
       return event.payload['begun'] === true ? [{ event: 'workflow_job', action: 'queued', job }] : []
+    // It waits for other runners now. Whoever starts runners does so when a job is queued, and hears of no other action in time.
+    case 'job.fell_back':
+    case 'job.steered':
+      return changesLabels(event.payload) ? [{ event: 'workflow_job', action: 'queued', job }] : []
     case 'job.in_progress':
       return [{ event: 'workflow_job', action: 'in_progress', job }]
     case 'job.completed':
       return [
         { event: 'workflow_job', action: 'completed', job },
-        { event: 'check_run', action: 'completed', job, run },
+        {
+          event: 'check_run',
+          action: 'completed',
+          job,
+          run,
+          annotations: (await annotationsOfJob(db, job.job.id, { offset: 0, limit: 1 })).total,
+        },
       ]
     default:
       return []
   }
 }
+
+/** Whether a job that was moved asks for other labels than before; one that is moved in another way has no `to`. */
+function changesLabels({ from, to }: Record<string, unknown>): boolean {
+  return to !== undefined && labelSet(labelsOf(from)).join() !== labelSet(labelsOf(to)).join()
+}
+
+const labelsOf = (told: unknown) => (Array.isArray(told) ? told.map(String) : [])
 
 /** A run as it was right after an event. */
 async function runThen(deps: Pick<FanOutDeps, 'db'>, event: HookEvent | undefined, id: number): Promise<RunView | undefined> {
@@ -197,8 +221,15 @@ async function jobThen({ db }: Pick<FanOutDeps, 'db'>, event: HookEvent): Promis
     }
     return { ...view, job: { ...fresh, ...taken, status: 'in_progress', startedAt: at }, steps: [firstStep(at)] }
   }
+  const labels = labelsThen(event, job.labels)
   const noRunner = { runnerId: null, runnerName: null, runnerGroupId: null, runnerGroupName: null }
-  return { ...view, job: { ...fresh, ...noRunner, status: 'queued', startedAt: null }, steps: [] }
+  return { ...view, job: { ...fresh, ...noRunner, labels, status: 'queued', startedAt: null }, steps: [] }
+}
+
+/** What a job asked for when it was put in line or moved: it may ask for something else since. */
+function labelsThen({ kind, payload }: HookEvent, now: string[]): string[] {
+  if (kind === 'job.queued') return Array.isArray(payload['labels']) ? labelsOf(payload['labels']) : now
+  return Array.isArray(payload['to']) ? labelsOf(payload['to']) : now
 }
 
 /** The first thing that every runner does: GitHub tells of it at once (rest-api.md §5.2). */

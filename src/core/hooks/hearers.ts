@@ -1,7 +1,7 @@
 import type { Repository } from '../../model/account.ts'
 import { hookOwnersOf, type Hook } from '../../model/hook.ts'
 import { grants, type PermissionNeed } from '../../model/permissions.ts'
-import { installationsReaching } from '../../store/apps.ts'
+import { installationHasRepository, installationsReaching } from '../../store/apps.ts'
 import { hooksOfAny } from '../../store/hooks.ts'
 import type { Deps } from '../deps.ts'
 
@@ -30,4 +30,16 @@ export async function hearersOf(db: Deps['db'], repository: Repository): Promise
     const events = hook.events.filter((event) => grants(installation.permissions, TAKES[event] ?? 'none'))
     return { hook: { ...hook, events }, installationId: installation.id }
   })
+}
+
+/** Whether an App may still be told of a repository through an installation; `repositoryId` is null for what befell the installation itself. */
+export async function isHeardThrough(
+  db: Deps['db'],
+  live: ReadonlyMap<number, 'all' | 'selected'>,
+  { installationId, repositoryId }: { installationId: number | null; repositoryId: number | null },
+): Promise<boolean> {
+  if (installationId === null) return true
+  const selection = live.get(installationId)
+  if (selection === 'selected' && repositoryId !== null) return installationHasRepository(db, installationId, repositoryId)
+  return selection !== undefined
 }

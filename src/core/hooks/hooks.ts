@@ -5,9 +5,10 @@ import { AppError } from '../../model/errors.ts'
 import { hookEvents, maskedSecret, overlap, type ContentType, type Hook, type HookOwnerRef } from '../../model/hook.ts'
 import { noCommit } from '../../model/push.ts'
 import { accountById } from '../../store/accounts.ts'
+import { appById } from '../../store/apps.ts'
 import { eventInsert } from '../../store/events.ts'
 import { deliveriesDrop, deliveriesInsert } from '../../store/hook-deliveries.ts'
-import { hookDelete, hookDue, hookInsert, hookOf, hookOwnerLock, hooksOf, hookUpdate } from '../../store/hooks.ts'
+import { hookDelete, hookDue, hookInsert, hookOf, hookOwnerLock, hooksOf, hookUpdate, type HookSettings } from '../../store/hooks.ts'
 import { lastPushOf } from '../../store/pushes.ts'
 import { authorizeEnterprise, authorizeOrganization, authorizeRepository, requireApp, requireSiteAdmin } from '../access/authorize.ts'
 import type { OrganizationRef, RepositoryRef } from '../access/authorize.ts'
@@ -148,7 +149,8 @@ export async function createHook(
     await hookOwnerLock(tx, owner)
     requireRoom(owner, await hooksOf(tx, owner), settings)
     const made = await hookInsert(tx, owner, settings, secret ? encrypt(deps.keys.hookSecret, secret) : null, at)
-    await eventInsert(tx, { at, actor, kind: 'hook.created', ...about(made, owner), payload: { ...placeOf(made), events: made.events } })
+    const payload = { ...placeOf(made), ...toldOf(made), hasSecret: made.hasSecret }
+    await eventInsert(tx, { at, actor, kind: 'hook.created', ...about(made, owner), payload })
     await pingInsert(tx, deps, actor, owner, made)
     return made
   })
@@ -193,12 +195,19 @@ export async function updateHook(
     const updated = await hookUpdate(tx, id, settings, sealed, at)
     if (!updated) throw new AppError('not_found', 'Not Found')
     if (before.active && !updated.active) await deliveriesDrop(tx, id)
+    const app = owner.kind === 'app' ? await appById(tx, owner.id) : undefined
     await eventInsert(tx, {
       at,
       actor,
       kind: 'hook.updated',
       ...about(updated, owner),
-      payload: { ...placeOf(updated), events: updated.events, active: updated.active },
+      payload: {
+        ...placeOf(updated),
+        ...(app && { slug: app.slug, organizationId: app.ownerId }),
+        from: toldOf(before),
+        to: toldOf(updated),
+        secretChanged: sealed !== undefined && (sealed !== null || before.hasSecret),
+      },
     })
     return updated
   })
@@ -232,7 +241,7 @@ export async function deleteHook(deps: HookDeps, actor: Actor, place: HookPlace,
   const at = deps.now()
   await deps.db.transaction().execute(async (tx) => {
     if (!(await hookDelete(tx, id, at))) throw new AppError('not_found', 'Not Found')
-    await eventInsert(tx, { at, actor, kind: 'hook.deleted', ...about(hook, owner), payload: placeOf(hook) })
+    await eventInsert(tx, { at, actor, kind: 'hook.deleted', ...about(hook, owner), payload: { ...placeOf(hook), ...toldOf(hook) } })
   })
 }
 
@@ -300,6 +309,21 @@ function about(hook: Hook, owner: HookOwner) {
 
 function placeOf({ owner }: Hook) {
   return { ownerKind: owner.kind, ownerId: owner.id }
+}
+
+/** What the audit log keeps of a webhook: where it sends, without what may open a door there, and never the secret. */
+export function toldOf({ url, contentType, insecureSsl, events, active }: HookSettings) {
+  return { url: withoutCredentials(url), contentType, insecureSsl, events, active }
+}
+
+/** Without a user and password; of the query the names alone: many receivers take their token there. */
+function withoutCredentials(address: string): string {
+  const url = new URL(address)
+  url.username = ''
+  url.password = ''
+  url.hash = ''
+  for (const name of new Set(url.searchParams.keys())) url.searchParams.set(name, '***')
+  return url.href
 }
 
 function invalid(detail: Record<string, string>): AppError {

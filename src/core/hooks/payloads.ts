@@ -9,11 +9,17 @@ import type { Deps } from '../deps.ts'
 /** What a request tells of, as it was when it happened. */
 export type HookMessage =
   | { event: 'workflow_job'; action: 'queued' | 'in_progress' | 'completed'; job: JobView }
-  | { event: 'check_run'; action: 'created' | 'completed'; job: JobView; run: RunView }
+  | { event: 'check_run'; action: 'created' | 'completed'; job: JobView; run: RunView; annotations: number }
   | { event: 'workflow_run'; action: 'requested' | 'in_progress' | 'completed'; run: RunView }
   | { event: 'push'; action: null; push: Record<string, unknown> }
   | { event: 'ping'; action: null; hook: Hook }
-  | { event: 'installation'; action: 'created' | 'deleted' | 'suspend' | 'unsuspend'; view: InstallationView; repositories: Repository[] }
+  | {
+      event: 'installation'
+      action: 'created' | 'deleted' | 'suspend' | 'unsuspend' | 'new_permissions_accepted'
+      view: InstallationView
+      repositories: Repository[]
+    }
+  | { event: 'installation_repositories'; action: 'added' | 'removed'; view: InstallationView; repositories: Repository[] }
 
 /** What stands beside it in each payload. */
 export interface HookContext {

@@ -48,11 +48,16 @@ async function addHook(
 }
 
 interface Listed {
+  id: number
   status: string
   status_code: number
   event: string
   action: string | null
 }
+interface Shown extends Listed {
+  attempts_made: { at: string; status: string; status_code: number; duration: number }[]
+}
+const iso = (at: number) => new Date(at).toISOString().replace(/\.\d+Z/, 'Z')
 const deliveriesOf = async (server: TestServer, id: number) =>
   (await (await server.admin('GET', `/repos/acme/rocket/hooks/${id}/deliveries`)).json()) as Listed[]
 
@@ -77,6 +82,40 @@ describe('a delivery that fails', () => {
     expect(waits).toEqual([0, 10, 70, 370, 1270, 3670])
     expect(new Set(receiver.received.map(({ headers }) => headers['x-github-delivery'])).size).toBe(1)
     expect(await deliveriesOf(server, id)).toMatchObject([{ status: 'Invalid HTTP Response: 503', status_code: 503 }])
+  })
+
+  test('is one item of the list that tells of its tries, which go with it', async () => {
+    await using it = await hookedServer()
+    const { server, clock } = it
+    await using receiver = await startHookReceiver()
+    const id = await addHook(server, receiver)
+    await sendHooks(server)
+    const [fine] = await deliveriesOf(server, id)
+    expect(fine).toMatchObject({ attempts: 1, next_attempt_at: null })
+    const show = async (one?: Listed) =>
+      (await (await server.admin('GET', `/repos/acme/rocket/hooks/${id}/deliveries/${one?.id}`)).json()) as Shown
+    expect(await show(fine)).toMatchObject({ attempts_made: [{ status: 'OK', status_code: 200 }] })
+
+    receiver.answer = 503
+    await server.admin('POST', `/repos/acme/rocket/hooks/${id}/pings`)
+    const began = clock.at
+    await sendHooks(server)
+    const [waiting] = await deliveriesOf(server, id)
+    expect(waiting).toMatchObject({ attempts: 1, next_attempt_at: iso(began + 10 * SECOND) })
+    clock.at += 10 * SECOND
+    receiver.answer = 200
+    await sendHooks(server)
+
+    const listed = await deliveriesOf(server, id)
+    expect(listed).toHaveLength(2)
+    expect(listed[0]).toMatchObject({ status_code: 200, attempts: 2, next_attempt_at: null })
+    expect((await show(listed[0])).attempts_made).toMatchObject([
+      { at: iso(began), status: 'Invalid HTTP Response: 503', status_code: 503 },
+      { at: iso(began + 10 * SECOND), status: 'OK', status_code: 200 },
+    ])
+    clock.at += 31 * DAY
+    await expireDeliveries(server.deps)
+    expect(await server.deps.db.selectFrom('hookAttempt').select('id').execute()).toEqual([])
   })
 
   test('is not tried again where the operator wants it as on GitHub', async () => {

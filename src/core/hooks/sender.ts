@@ -1,6 +1,6 @@
 import { createHmac, randomUUID } from 'node:crypto'
 import { retryAfter, type Hook, type HookResponse } from '../../model/hook.ts'
-import { deliveriesDue, deliveryAttempted, type DueDelivery } from '../../store/hook-deliveries.ts'
+import { deliveriesDue, deliveryAttempted, hasMore, type Attempt, type DueDelivery } from '../../store/hook-deliveries.ts'
 import { laneClaim, laneIsDue, laneKeep, lanesFree, laneRelease, type Lane } from '../../store/hooks.ts'
 import { decrypt } from '../access/keys.ts'
 import type { Deps } from '../deps.ts'
@@ -151,7 +151,7 @@ export class HookSender implements AsyncDisposable {
 
     const succeeded = isSuccess(result)
     const wait = succeeded ? undefined : retryAfter(delivery.attempts + 1, webhooks.retries)
-    await deliveryAttempted(db, hook.id, delivery, {
+    const attempt: Attempt = {
       succeeded,
       retryAt: wait === undefined ? undefined : now() + wait,
       at,
@@ -162,7 +162,9 @@ export class HookSender implements AsyncDisposable {
       requestHeaders: headers,
       responseHeaders: result.headers,
       responseBody: result.body,
-    })
+    }
+    if (hasMore(delivery.attempts, attempt)) await db.transaction().execute((tx) => deliveryAttempted(tx, hook.id, delivery, attempt))
+    else await deliveryAttempted(db, hook.id, delivery, attempt)
     if (!succeeded) log.info({ hookId: hook.id, deliveryId: delivery.id, status: result.status }, 'a webhook was not delivered')
     return result
   }

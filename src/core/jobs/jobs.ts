@@ -92,6 +92,18 @@ export async function listAnnotations(
   return { repository, ...(await annotationsOfJob(deps.db, view.job.id, input)) }
 }
 
+/** The check run of a job, whose id is the job's, with the count of its annotations. */
+export async function getCheckRun(
+  deps: JobDeps,
+  actor: Actor,
+  ref: RepositoryRef,
+  jobId: number,
+): Promise<{ repository: Repository; view: JobView; annotations: number }> {
+  const { repository, view } = await getJob(deps, actor, ref, jobId, needs.checksRead)
+  const { total } = await annotationsOfJob(deps.db, jobId, { offset: 0, limit: 1 })
+  return { repository, view, annotations: total }
+}
+
 /** A signed address, good for a minute, of a job's log. @throws AppError not_found, also while there is none */
 export async function jobLogAddress(
   deps: JobDeps & Pick<Deps, 'keys' | 'blobs'>,

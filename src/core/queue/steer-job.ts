@@ -46,7 +46,9 @@ export async function steerJob(
     const to = await targetOf(tx, actor, scope, job, line, steering)
     if (to.swap) await jobMove(tx, to.swap.job, to.swap.line, { turn: job.turn, wideTurn: job.wideTurn, ...steered })
     const result = await jobMove(tx, job, { ...line, ahead: null, ...to.place }, { ...steered, ...to.change })
-    if (result) await jobEvent(tx, result.job, 'job.steered', deps.now(), { ...steering }, actor)
+    // Webhooks tell a job that asks for other labels as queued anew.
+    const labels = to.change.runnerLabels && { from: job.labels, to: to.change.runnerLabels }
+    if (result) await jobEvent(tx, result.job, 'job.steered', deps.now(), { ...steering, ...labels }, actor)
     return result
   })
   if (!moved) throw new AppError('conflict', 'The job does not stand in line any more')

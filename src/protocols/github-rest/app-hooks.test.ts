@@ -35,7 +35,7 @@ async function start(permissions: Record<string, string>, events: string[]) {
 
 /** What it heard of repositories. */
 const heard = ({ received }: HookReceiver) =>
-  received.filter(({ headers }) => !['ping', 'installation'].includes(String(headers['x-github-event'])))
+  received.filter(({ headers }) => !/^(ping|installation.*)$/.test(String(headers['x-github-event'])))
 
 test('an App is pinged when its webhook is made, written with it', async () => {
   await using at = await start({ actions: 'read' }, ['workflow_job'])
@@ -82,10 +82,78 @@ test('an App is told what befalls its installations, after that too', async () =
     expect(installation).toMatchObject({ id, app_slug: 'fleet', account: { login: 'acme' } })
     expect(repositories).toMatchObject([reached])
   }
+  for (const payload of events) {
+    expect(payloadViolations('installation', payload)).toEqual([])
+  }
   expect(events.map(({ installation }) => installation.suspended_at !== null)).toEqual([false, true, false, false])
   const [{ id: last }] = await fits('apps/list-webhook-deliveries', 200, call('GET', '/app/hook/deliveries'))
   const whole = await fits('apps/get-webhook-delivery', 200, call('GET', `/app/hook/deliveries/${last}`))
   expect(whole).toMatchObject({ installation_id: id, request: { payload: { action: 'deleted' } } })
+})
+
+test('an App is told of repositories that it gains and loses, and of permissions that it is given; of lost ones it hears no more', async () => {
+  await using at = await start({ actions: 'read' }, ['workflow_job'])
+  const { server, receiver, rocket, site, app, call } = at
+  const id = await installApp(server, app, 'acme', ['rocket'])
+  await queueRun(server, rocket, oneJob())
+  await sendHooks(server)
+  const [told] = await fits('apps/list-webhook-deliveries', 200, call('GET', '/app/hook/deliveries'))
+  expect(told).toMatchObject({ event: 'workflow_job' })
+  await queueRun(server, rocket, oneJob())
+  await fanOutEvents(server.deps)
+
+  await installApp(server, app, 'acme', ['site'])
+  const change = (body: object) => server.admin('PATCH', '/api/fleetfoot/apps/fleet', body)
+  await change({ permissions: { actions: 'read', checks: 'read' } })
+  await server.admin('POST', '/api/fleetfoot/apps/fleet/installations', { account: 'acme', repository_selection: 'all' })
+  await server.admin('POST', '/api/fleetfoot/apps/fleet/installations', { account: 'acme', repository_selection: 'all' })
+  await sendHooks(server)
+
+  expect(receiver.of('workflow_job')).toHaveLength(1)
+  const lost = `/app/hook/deliveries/${told.id}`
+  expect((await call('GET', lost)).status).toBe(200)
+  await installApp(server, app, 'acme', ['site'])
+  expect([(await call('GET', lost)).status, (await call('POST', `${lost}/attempts`)).status]).toEqual([404, 404])
+  await sendHooks(server)
+  const events = receiver.received.filter(({ headers }) => String(headers['x-github-event']).startsWith('installation'))
+  const ids = (list: { id: number }[] = []) => list.map((each) => each.id)
+  expect(
+    events.map(({ payload }) => [
+      payload.action,
+      payload.repository_selection ?? payload.installation.repository_selection,
+      ids(payload.repositories_added),
+      ids(payload.repositories_removed),
+    ]),
+  ).toEqual([
+    ['created', 'selected', [], []],
+    ['added', 'selected', [site.id], []],
+    ['removed', 'selected', [], [rocket.id]],
+    ['new_permissions_accepted', 'all', [], []],
+    ['added', 'all', [rocket.id], []],
+    ['removed', 'selected', [], [rocket.id]],
+  ])
+  for (const { headers, payload } of events) {
+    expect(payload.installation).toMatchObject({ id })
+    expect(payload.sender.login).toBe('admin')
+    expect(payloadViolations(String(headers['x-github-event']), payload)).toEqual([])
+  }
+})
+
+test('a delivery that is made while its repository is being taken from the selection is not sent', async () => {
+  await using at = await start({ actions: 'read' }, ['workflow_job'])
+  const { server, receiver, rocket, app } = at
+  await installApp(server, app, 'acme', ['rocket'])
+  await queueRun(server, rocket, oneJob())
+  const { webhooks } = server.deps
+  let narrowed: Promise<unknown> | undefined
+  const present: typeof webhooks.present = (...told) => {
+    narrowed ??= installApp(server, app, 'acme', ['site'])
+    return webhooks.present(...told)
+  }
+  await fanOutEvents({ ...server.deps, webhooks: { ...webhooks, present } })
+  await narrowed
+  await sendHooks(server)
+  expect(receiver.of('workflow_job')).toEqual([])
 })
 
 test('a webhook whose ping cannot be written is not made', async () => {

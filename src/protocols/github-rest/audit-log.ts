@@ -5,6 +5,7 @@ import { PageQuery, pageOf } from '../../http/paging.ts'
 import type { App } from '../../http/server.ts'
 import '../../http/access.ts'
 import { needs, type Need } from '../../model/access.ts'
+import { operationOf } from '../../model/audit.ts'
 import { AppError } from '../../model/errors.ts'
 import { apiOf, type RestDeps } from './room.ts'
 import { organizationOf } from '../../http/places.ts'
@@ -80,6 +81,7 @@ export function presentEntry({ entry, organization, repository }: AuditView) {
     '@timestamp': entry.at,
     _document_id: String(entry.id),
     action: entry.action,
+    operation_type: operationOf(entry.action),
     actor: entry.actorLogin ?? `${entry.actorKind} ${entry.actorId ?? ''}`.trim(),
     actor_id: entry.actorId,
     actor_ip: entry.ip,

@@ -284,6 +284,7 @@ describe('deliveries', () => {
 
     await fits('repos/get-webhook-delivery', 404, admin('GET', `${at}/deliveries/999999`))
     await fits('repos/list-webhook-deliveries', 400, admin('GET', `${at}/deliveries?cursor=x`))
+    await fits('repos/list-webhook-deliveries', 422, admin('GET', `${at}/deliveries?status=weird`))
   })
 })
 

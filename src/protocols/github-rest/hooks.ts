@@ -207,8 +207,7 @@ function deliveryRoutes(app: App, deps: RestDeps, place: Place): void {
     async (request, reply) => {
       const { status, cursor } = request.query
       const { limit } = pageOf(request.query)
-      const succeeded = status === 'success' ? true : status === 'failure' ? false : undefined
-      const filter = { before: cursorOf(cursor), succeeded, limit }
+      const filter = { before: cursorOf(cursor), succeeded: succeededOf(status), limit }
       const listed = await listDeliveries(deps, request.actor, placeOf(place, request), idOf(request.params.hook_id), filter)
       const last = listed.deliveries.at(-1)
       if (listed.isMore && last)
@@ -273,8 +272,7 @@ function appHookRoutes(app: App, deps: RestDeps): void {
   app.get(deliveries, { ...list, schema: { ...list.schema, querystring: DeliveriesQuery } }, async (request, reply) => {
     const hook = await getAppHook(deps, request.actor)
     const { status, cursor } = request.query
-    const succeeded = status === 'success' ? true : status === 'failure' ? false : undefined
-    const filter = { before: cursorOf(cursor), succeeded, limit: pageOf(request.query).limit }
+    const filter = { before: cursorOf(cursor), succeeded: succeededOf(status), limit: pageOf(request.query).limit }
     const listed = await listDeliveries(deps, request.actor, place, hook.id, filter)
     const last = listed.deliveries.at(-1)
     if (listed.isMore && last) linkNext(reply, `${apiOf(deps, request)}${deliveries}`, request.query, last.id)
@@ -294,6 +292,13 @@ function appHookRoutes(app: App, deps: RestDeps): void {
     await redeliver(deps, request.actor, place, { hookId: hook.id, id: idOf(request.params.delivery_id) })
     return reply.code(202).send({})
   })
+}
+
+/** The two words of the filter (rest-api.md §5.4). */
+function succeededOf(status: string | undefined): boolean | undefined {
+  if (status === undefined || status === '') return undefined
+  if (status === 'success' || status === 'failure') return status === 'success'
+  throw new AppError('invalid', `status must be success or failure, not ${JSON.stringify(status)}`)
 }
 
 function placeOf({ kind }: Place, request: FastifyRequest): HookPlace {

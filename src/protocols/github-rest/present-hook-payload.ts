@@ -1,11 +1,11 @@
 import { isoTime } from '../../http/places.ts'
 import type { HookContext, HookMessage } from '../../core/hooks/payloads.ts'
 import type { JobView } from '../../core/jobs/jobs.ts'
-import type { RunView } from '../../core/runs/runs.ts'
 import { fullName, type Enterprise, type Repository } from '../../model/account.ts'
 import { ZEN } from './meta.ts'
 import { presentSimpleOrganization, presentSimpleUser, type Bases } from './present-account.ts'
 import { presentInstallation } from './present-app.ts'
+import { presentActionsApp, presentCheckRun } from './present-check-run.ts'
 import { presentAppHook, presentHook } from './present-hook.ts'
 import { presentRepository } from './present-repository.ts'
 import { presentJob, presentRun, presentWorkflow } from './present-run.ts'
@@ -25,7 +25,7 @@ export function presentHookPayload(bases: Bases, message: HookMessage, context: 
     case 'workflow_job':
       return { action: message.action, workflow_job: repository && presentTold(bases, repository, message.job), ...beside }
     case 'check_run':
-      return { action: message.action, check_run: repository && presentCheckRun(bases, repository, message), ...beside }
+      return { action: message.action, check_run: repository && presentToldCheckRun(bases, repository, message), ...beside }
     case 'workflow_run': {
       const { problem: _problem, ...run } = presentRun(bases, message.run)
       const workflow = presentWorkflow(bases, message.run.repository, message.run.workflow)
@@ -44,14 +44,21 @@ export function presentHookPayload(bases: Bases, message: HookMessage, context: 
     }
     case 'installation': {
       const { action, view, repositories } = message
-      const reached = repositories.map((each) => ({
-        id: each.id,
-        node_id: nodeId('Repository', each.id),
-        name: each.name,
-        full_name: fullName(each),
-        private: each.visibility !== 'public',
-      }))
+      const reached = repositories.map(presentReached)
       return { action, installation: presentInstallation(bases, view), repositories: reached, requester: null, ...beside }
+    }
+    case 'installation_repositories': {
+      const { action, view, repositories } = message
+      const changed = repositories.map(presentReached)
+      return {
+        action,
+        installation: presentInstallation(bases, view),
+        repository_selection: view.installation.repositorySelection,
+        repositories_added: action === 'added' ? changed : [],
+        repositories_removed: action === 'removed' ? changed : [],
+        requester: null,
+        ...beside,
+      }
     }
     default:
       throw new Error('there is no such message')
@@ -62,6 +69,11 @@ function homeOf(kind: string, { repository, organization, enterprise }: HookCont
   if (kind === 'repository') return { repository }
   if (kind === 'organization') return { organization }
   return kind === 'enterprise' ? { enterprise } : {}
+}
+
+function presentReached(repository: Repository) {
+  const { id, name, visibility } = repository
+  return { id, node_id: nodeId('Repository', id), name, full_name: fullName(repository), private: visibility !== 'public' }
 }
 
 /** A job without what we show beside GitHub's fields. */
@@ -86,29 +98,12 @@ function presentEnterprise({ web }: Bases, { id, slug, name, createdAt, updatedA
   }
 }
 
-function presentCheckRun(
-  bases: Bases,
-  repository: Repository,
-  { action, job: view, run: { run, attemptId } }: { action: string; job: JobView; run: RunView },
-) {
-  const job = presentJob(bases, repository, view)
-  const repo = `${bases.api}/repos/${fullName(repository)}`
-  const app = presentActionsApp(bases, repository)
-  const isCompleted = action === 'completed'
+function presentToldCheckRun(bases: Bases, repository: Repository, message: Extract<HookMessage, { event: 'check_run' }>) {
+  const { action, job, annotations } = message
+  const { run, attemptId } = message.run
   return {
-    id: job.id,
-    name: job.name,
-    node_id: job.node_id,
-    head_sha: job.head_sha,
-    external_id: String(job.id),
-    url: job.check_run_url,
-    html_url: job.html_url,
-    details_url: job.html_url,
-    status: isCompleted ? 'completed' : 'queued',
-    conclusion: job.conclusion,
-    started_at: job.started_at,
-    completed_at: job.completed_at,
-    output: { title: null, summary: null, text: null, annotations_count: 0, annotations_url: `${job.check_run_url}/annotations` },
+    ...presentCheckRun(bases, repository, job, annotations),
+    status: action === 'completed' ? 'completed' : 'queued',
     check_suite: {
       id: attemptId,
       node_id: nodeId('CheckSuite', attemptId),
@@ -117,34 +112,14 @@ function presentCheckRun(
       // A run ends after its jobs: at none of these moments was it over.
       status: run.status === 'completed' ? 'in_progress' : run.status,
       conclusion: null,
-      url: `${repo}/check-suites/${attemptId}`,
+      url: `${bases.api}/repos/${fullName(repository)}/check-suites/${attemptId}`,
       before: null,
       after: run.headSha,
       pull_requests: [],
-      app,
+      app: presentActionsApp(bases, repository),
       created_at: isoTime(run.createdAt),
       updated_at: isoTime(run.updatedAt),
     },
-    app,
-    pull_requests: [],
-  }
-}
-
-/** The App that GitHub's own jobs come from; receivers tell checks of Actions from others by its slug. */
-function presentActionsApp({ web, api }: Bases, { owner }: Repository) {
-  return {
-    id: 15_368,
-    slug: 'github-actions',
-    node_id: nodeId('Integration', 15_368),
-    owner: presentSimpleUser({ web, api }, owner),
-    name: 'GitHub Actions',
-    description: 'Automate your workflow from idea to production',
-    external_url: 'https://help.github.com/en/actions',
-    html_url: `${web}/apps/github-actions`,
-    created_at: '2018-07-30T09:30:17Z',
-    updated_at: '2018-07-30T09:30:17Z',
-    permissions: { actions: 'write', checks: 'write', contents: 'write', metadata: 'read' },
-    events: ['check_run', 'push', 'workflow_dispatch', 'workflow_run'],
   }
 }
 

@@ -58,7 +58,7 @@ export function presentHookConfig({ contentType, insecureSsl, url, hasSecret }: 
 
 /** hook-delivery-item. */
 export function presentDelivery(delivery: Delivery) {
-  const { id, guid, deliveredAt, createdAt, redelivery, durationMs, status, statusCode, event, action } = delivery
+  const { id, guid, deliveredAt, createdAt, redelivery, durationMs, status, statusCode, event, action, attempts, nextAttemptAt } = delivery
   return {
     id,
     guid,
@@ -72,16 +72,25 @@ export function presentDelivery(delivery: Delivery) {
     installation_id: delivery.installationId,
     repository_id: delivery.repositoryId,
     throttled_at: null,
+    // Beside GitHub's fields: it makes no tries by itself.
+    attempts,
+    next_attempt_at: nextAttemptAt === null ? null : isoTime(nextAttemptAt),
   }
 }
 
 /** hook-delivery. */
 export function presentWholeDelivery(delivery: WholeDelivery) {
-  const { url, payload, requestHeaders, responseHeaders, responseBody } = delivery
+  const { url, payload, requestHeaders, responseHeaders, responseBody, attemptsMade } = delivery
   return {
     ...presentDelivery(delivery),
     url,
     request: { headers: requestHeaders, payload: JSON.parse(payload) as Record<string, unknown> },
     response: { headers: responseHeaders, payload: responseBody },
+    attempts_made: attemptsMade.map(({ at, durationMs, statusCode, status }) => ({
+      at: isoTime(at),
+      status,
+      status_code: statusCode,
+      duration: durationMs / 1000,
+    })),
   }
 }

@@ -1,8 +1,11 @@
 import { expect, test } from 'vitest'
 import { fits } from '../../../test/support/fits.ts'
+import { startHookReceiver } from '../../../test/support/hook-receiver.ts'
+import { sendHooks } from '../../../test/support/hooks.ts'
 import { queueRun, oneJob } from '../../../test/support/queue.ts'
 import { startServer, type StartOptions } from '../../../test/support/start-server.ts'
 import { wireRunner } from '../../../test/support/wire-runner.ts'
+import { endLongWaits } from '../../core/queue/fall-back.ts'
 
 async function startWithRepository(options: StartOptions = {}) {
   const server = await startServer(options)
@@ -200,6 +203,46 @@ test('a job that cannot be decided fails with its reason, and the run goes on', 
   expect(jobs).toMatchObject([{ status: 'completed', conclusion: 'failure', problem: expect.any(String) }, { status: 'queued' }])
   const annotations = await fits('checks/list-annotations', 200, t.call('GET', `/repos/acme/rocket/check-runs/${jobs[0].id}/annotations`))
   expect(annotations).toMatchObject([{ annotation_level: 'failure', path: '.github/workflows/ci.yml' }])
+})
+
+test('a job that ended without a report says why in its annotations, its check run and webhooks', async () => {
+  const clock = { ahead: 0 }
+  await using t = await startWithRepository({ now: () => Date.now() + clock.ahead })
+  await using receiver = await startHookReceiver()
+  const hook = { config: { url: receiver.url, content_type: 'json' }, events: ['check_run'] }
+  await t.server.admin('POST', '/repos/acme/rocket/hooks', hook)
+  await t.server.admin('POST', '/api/fleetfoot/repos/acme/rocket/queue/rules', {
+    name: 'r',
+    longest_wait_seconds: 60,
+    match: { labels: ['gpu'] },
+  })
+  const late = await queueRun(t.server, t.repository, oneJob('gpu'))
+  const more = '  b:\n    needs: a\n    runs-on: self-hosted\n    steps: [{run: x}]\n'
+  const cancelled = await queueRun(t.server, t.repository, oneJob() + more)
+  clock.ahead = 61_000
+  await endLongWaits(t.server.deps)
+  const jobsOf = async (run: { id: number }) =>
+    ((await (await t.call('GET', `/repos/acme/rocket/actions/runs/${run.id}/jobs`)).json()) as { jobs: { id: number }[] }).jobs
+  const [lateJob] = await jobsOf(late)
+  const [cancelledJob, pending] = await jobsOf(cancelled)
+  const checkRun = (id: number | undefined) => fits('checks/get', 200, t.call('GET', `/repos/acme/rocket/check-runs/${id}`))
+  expect(await checkRun(pending?.id)).toMatchObject({ conclusion: null, output: { title: null, summary: null, annotations_count: 0 } })
+  await t.call('POST', `/repos/acme/rocket/actions/runs/${cancelled.id}/cancel`)
+  await sendHooks(t.server)
+
+  const told = new Map(receiver.of('check_run').map(({ payload }) => [payload.check_run.id, payload.check_run]))
+  for (const [job, title, text] of [
+    [lateJob, 'The job failed', 'the longest that the queue rule r allows'],
+    [cancelledJob, 'The job was cancelled', 'cancelled before it started'],
+  ] as const) {
+    const path = `/repos/acme/rocket/check-runs/${job?.id}/annotations`
+    const message = expect.stringContaining(text) as string
+    expect(await fits('checks/list-annotations', 200, t.call('GET', path))).toMatchObject([{ annotation_level: 'failure', title, message }])
+    const output = { title, summary: message, annotations_count: 1 }
+    expect(await checkRun(job?.id)).toMatchObject({ id: job?.id, status: 'completed', output })
+    expect(told.get(job?.id)).toMatchObject({ status: 'completed', output })
+  }
+  expect((await t.call('GET', '/repos/acme/rocket/check-runs/999999')).status).toBe(404)
 })
 
 test('logs are redirects that are good for a minute, and not found while there are none', async () => {

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { getJob, jobLogAddress, listAnnotations, listJobs, runLogsAddress } from '../../core/jobs/jobs.ts'
+import { getCheckRun, getJob, jobLogAddress, listAnnotations, listJobs, runLogsAddress } from '../../core/jobs/jobs.ts'
 import { signIn } from '../../core/access/sign-in.ts'
 import { followJob, jobSummary } from '../../core/logs/live.ts'
 import { cancelRun, dispatchWorkflow, getRun, getWorkflow, listRuns, listWorkflows } from '../../core/runs/runs.ts'
@@ -11,6 +11,7 @@ import type { App } from '../../http/server.ts'
 import { needs } from '../../model/access.ts'
 import { fullName, type Repository } from '../../model/account.ts'
 import type { Bases } from './present-account.ts'
+import { presentCheckRun } from './present-check-run.ts'
 import { presentDispatched, presentJob, presentRun, presentWorkflow } from './present-run.ts'
 import { apiOf, type RestDeps } from './room.ts'
 import { idOf } from '../../http/places.ts'
@@ -224,6 +225,22 @@ function jobRoutes(app: App, deps: RestDeps, path: string): void {
       .header('Content-Security-Policy', "sandbox; default-src 'none'")
       .send(Readable.from(summary, { objectMode: false }))
   })
+  app.get(
+    `${path}/check-runs/:check_run_id`,
+    {
+      config: { ...checks, docs: 'checks/runs' },
+      schema: { operationId: 'checks/get', params: Type.Object({ check_run_id: Type.String() }) },
+    },
+    async (request) => {
+      const { repository, view, annotations } = await getCheckRun(
+        deps,
+        request.actor,
+        repositoryOf(request),
+        idOf(request.params.check_run_id),
+      )
+      return presentCheckRun(basesOf(deps, request), repository, view, annotations)
+    },
+  )
   app.get(
     `${path}/check-runs/:check_run_id/annotations`,
     {
