@@ -1,7 +1,8 @@
 import { Type } from 'typebox'
+import { API_VERSIONS, ENTERPRISE_VERSION } from '../../http/github-manners.ts'
 import type { App } from '../../http/server.ts'
 import { needs } from '../../model/access.ts'
-import { API_VERSIONS, ENTERPRISE_VERSION, type RestDeps } from './room.ts'
+import type { RestDeps } from './room.ts'
 import { basesOf } from './runs.ts'
 
 const anyone = { access: { by: 'actor' as const, need: needs.anyone } }

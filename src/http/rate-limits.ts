@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Actor } from '../../model/access.ts'
+import type { Actor } from '../model/access.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
