@@ -7,6 +7,7 @@ import { useDeclaredAccess } from './access.ts'
 import type { AddressBook } from './addresses.ts'
 import { useAnyJson } from './body.ts'
 import { useConditionalRequests } from './conditional.ts'
+import { useDeprecation } from './deprecation.ts'
 import { unsupportedAccept, unsupportedVersion, useGitHubErrors, type MovedTo } from './github-errors.ts'
 import type { RateLimits } from './rate-limits.ts'
 import type { App } from './server.ts'
@@ -50,7 +51,7 @@ declare module 'fastify' {
 
 /**
  * What every call below `/api` has in common, GitHub's and our own (rest-api.md 3): credentials, declared access, headers, versions, rate
- * limits, CORS, JSON bodies, conditional requests and the form of failures.
+ * limits, CORS, JSON bodies, conditional requests, deprecations and the form of failures.
  */
 export function useGitHubManners(room: App, deps: MannersDeps, { movedTo, mayBeStale }: Manners): void {
   useGitHubErrors(room, movedTo)
@@ -74,6 +75,7 @@ export function useGitHubManners(room: App, deps: MannersDeps, { movedTo, mayBeS
   room.addHook('onSend', async (request, reply) => {
     if (request.method !== 'OPTIONS') deps.rateLimits.writeRefused(request, reply)
   })
+  useDeprecation(room)
   useConditionalRequests(room, deps, { mayBeStale })
 }
 
