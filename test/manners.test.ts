@@ -19,12 +19,9 @@ const ALWAYS = [
   'vary',
 ]
 
-/** Calls of runners below `/api/v3`, which are no public REST. */
-const OF_RUNNERS = /^\/(api\/v3\/)?actions\/runner/
-
 test('every route below /api tells versions, limits and CORS, whoever asks, and answers a preflight', async () => {
   await using server = await startServer()
-  const routes = server.running.routes.filter(({ url, access }) => access?.by === 'actor' && !OF_RUNNERS.test(url))
+  const routes = server.running.routes.filter(({ url, access }) => access?.by === 'actor' && url.startsWith('/api/'))
   const wrong: string[] = []
   for (const { method, url } of routes) {
     const target = url.replaceAll(/:\w+/g, '1').replace(/\*$/, 'main')
@@ -40,6 +37,20 @@ test('every route below /api tells versions, limits and CORS, whoever asks, and 
 
   expect(wrong).toEqual([])
   expect(new Set(routes.map(({ url }) => url.split('/')[2]))).toEqual(new Set(['v3', 'graphql', 'fleetfoot']))
+})
+
+test('a preview that is asked for is told, and had anyway', async () => {
+  await using server = await startServer()
+  const told = async (target: string, accept: string) =>
+    (await server.admin('GET', target, undefined, { Accept: accept })).headers.get('x-github-media-type')
+
+  for (const target of ['/user', '/api/fleetfoot/queue']) {
+    expect(await told(target, 'application/json')).toBe('github.v3; format=json')
+    expect(await told(target, 'application/vnd.github.nebula-preview+json')).toBe('github.v3; param=nebula-preview; format=json')
+    expect(await told(target, 'text/html, application/vnd.github.Antiope-Preview+json;q=0.9')).toBe(
+      'github.v3; param=antiope-preview; format=json',
+    )
+  }
 })
 
 test('a version, a type and a client that GitHub refuses are refused everywhere', async () => {

@@ -32,7 +32,6 @@ const EXPOSED =
 
 /** Set on every answer, also errors (rest-api.md 3.9). */
 const HEADERS = Object.entries({
-  'X-GitHub-Media-Type': 'github.v3; format=json',
   'X-GitHub-Enterprise-Version': ENTERPRISE_VERSION,
   'Access-Control-Allow-Origin': '*',
   'Access-Control-Expose-Headers': EXPOSED,
@@ -56,12 +55,23 @@ declare module 'fastify' {
 export function useGitHubManners(room: App, deps: MannersDeps, { movedTo, mayBeStale }: Manners): void {
   useGitHubErrors(room, movedTo)
   useAnyJson(room)
+  useGitHubHeaders(room, deps, { areChecked: true })
+  useDeprecation(room)
+  useConditionalRequests(room, deps, { mayBeStale })
+}
+
+/**
+ * Of these the headers, with the sign-in that they tell of and the check of declared access that they must come before. `areChecked`: a
+ * client that names no `User-Agent`, or a version or type that there is not, is refused.
+ */
+export function useGitHubHeaders(room: App, deps: MannersDeps, { areChecked }: { areChecked: boolean }): void {
   room.decorateRequest('apiVersion', DEFAULT_API_VERSION)
   room.addHook('onRequest', async (request, reply) => {
     // On the raw answer: cheaper than Fastify's own store, and errors carry them too.
     for (const [name, value] of HEADERS) reply.raw.setHeader(name, value)
+    reply.raw.setHeader('X-GitHub-Media-Type', mediaType(request.headers.accept ?? ''))
     if (request.method === 'OPTIONS') return preflight(reply)
-    checkHeaders(request)
+    if (areChecked) checkHeaders(request)
     reply.raw.setHeader('X-GitHub-Api-Version-Selected', request.apiVersion)
     return undefined
   })
@@ -75,8 +85,12 @@ export function useGitHubManners(room: App, deps: MannersDeps, { movedTo, mayBeS
   room.addHook('onSend', async (request, reply) => {
     if (request.method !== 'OPTIONS') deps.rateLimits.writeRefused(request, reply)
   })
-  useDeprecation(room)
-  useConditionalRequests(room, deps, { mayBeStale })
+}
+
+/** With the preview that the client asks for, which it has anyway (rest-api.md 3.9). */
+function mediaType(accept: string): string {
+  const preview = /application\/vnd\.github\.([a-z0-9-]{1,60}-preview)\b/i.exec(accept)?.[1]
+  return preview === undefined ? 'github.v3; format=json' : `github.v3; param=${preview.toLowerCase()}; format=json`
 }
 
 function preflight(reply: FastifyReply) {
