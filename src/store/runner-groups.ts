@@ -1,4 +1,4 @@
-import type { ExpressionBuilder, Selectable } from 'kysely'
+import { sql, type ExpressionBuilder, type Selectable } from 'kysely'
 import type { Reach, ScopeRef } from '../model/access.ts'
 import {
   DEFAULT_GROUP_NAME,
@@ -12,6 +12,7 @@ import {
 } from '../model/runner-group.ts'
 import { batches } from './batches.ts'
 import type { Db } from './open.ts'
+import { prepared } from './prepared.ts'
 import { isWithin, NOTHING } from './reach.ts'
 import type { Schema } from './schema.ts'
 
@@ -271,16 +272,49 @@ async function inheritedGroupsNumber(
   if (missing.length === 0) return
   await db.transaction().execute(async (tx) => {
     let number = await nextNumber(tx, { kind: 'organization', id: organizationId })
-    for (const { id } of missing) {
-      const added = await tx
-        .insertInto('inheritedGroup')
-        .values({ organizationId, number, groupId: id, visibility: 'all', allowsPublicRepositories: null, updatedAt: now })
-        .onConflict((c) => c.doNothing())
-        .executeTakeFirst()
-      if ((added.numInsertedOrUpdatedRows ?? 0n) > 0n) number++
-    }
+    for (const { id } of missing) if (await inheritedInsert(tx, { organizationId, groupId: id, number, now })) number++
   })
 }
+
+/** False for a group that has its number in the organization. */
+async function inheritedInsert(
+  db: Db,
+  { organizationId, groupId, number, now }: { organizationId: number; groupId: number; number: number; now: number },
+): Promise<boolean> {
+  const added = await db
+    .insertInto('inheritedGroup')
+    .values({ organizationId, number, groupId, visibility: 'all', allowsPublicRepositories: null, updatedAt: now })
+    .onConflict((c) => c.doNothing())
+    .executeTakeFirst()
+  return (added.numInsertedOrUpdatedRows ?? 0n) > 0n
+}
+
+/**
+ * The number that a group of the enterprise has in the organization that owns a repository: its own there, given now if it has none yet.
+ * Undefined where a person owns the repository. Call it in a transaction.
+ */
+export async function inheritedGroupNumber(
+  db: Db,
+  { groupId, repositoryId, now }: { groupId: number; repositoryId: number; now: number },
+): Promise<number | undefined> {
+  const [owner] = await numbersForOwner(db, { groupId, repositoryId })
+  if (!owner || owner.number !== null) return owner?.number ?? undefined
+  const { organizationId } = owner
+  const number = await nextNumber(db, { kind: 'organization', id: organizationId })
+  if (await inheritedInsert(db, { organizationId, groupId, number, now })) return number
+  return (await inheritedRow(db, organizationId, groupId))?.number
+}
+
+const numbersForOwner = prepared((db, { groupId, repositoryId }: { groupId: number; repositoryId: number }) =>
+  db
+    .selectFrom('repository')
+    .innerJoin('account', (join) => join.onRef('account.id', '=', 'repository.ownerId').on('account.kind', '=', sql.lit('organization')))
+    .leftJoin('inheritedGroup', (join) =>
+      join.onRef('inheritedGroup.organizationId', '=', 'account.id').on('inheritedGroup.groupId', '=', groupId),
+    )
+    .select(['account.id as organizationId', 'inheritedGroup.number'])
+    .where('repository.id', '=', repositoryId),
+)
 
 function inheritedRow(db: Db, organizationId: number, groupId: number) {
   return db

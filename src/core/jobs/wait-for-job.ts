@@ -16,7 +16,7 @@ import {
 } from '../../store/jobs.ts'
 import { limitsFull, limitsTake } from '../../store/limits.ts'
 import { claimChecks } from '../../store/pauses.ts'
-import { groupPolicy } from '../../store/runner-groups.ts'
+import { groupPolicy, inheritedGroupNumber } from '../../store/runner-groups.ts'
 import { runnerById } from '../../store/runners.ts'
 import { transact } from '../../store/transact.ts'
 import type { Deps } from '../deps.ts'
@@ -221,7 +221,8 @@ async function claim(
         })
         // The runner got a job by another poll of its session: the unique index says so, this claim is undone.
         if (!assignment) throw new DoublePoll()
-        await jobUpdate(tx, job.id, ['assigned'], { assignmentId: assignment.id })
+        const runnerGroupId = await groupNumberFor(tx, runner, job.repositoryId, now())
+        await jobUpdate(tx, job.id, ['assigned'], { assignmentId: assignment.id, runnerGroupId })
         await jobEvent(tx, job, 'job.assigned', now(), { runnerId: runner.id, assignmentId: assignment.id })
         return { job, assignment, isMore }
       })
@@ -239,6 +240,12 @@ async function claim(
 }
 
 class DoublePoll extends Error {}
+
+/** The runner's group by its number where the job is: a group of the enterprise has another one in each organization. */
+async function groupNumberFor(tx: Deps['db'], { scope, groupId, groupNumber }: Runner, repositoryId: number, now: number): Promise<number> {
+  if (scope.kind !== 'enterprise' || groupId === null) return groupNumber
+  return (await inheritedGroupNumber(tx, { groupId, repositoryId, now })) ?? groupNumber
+}
 
 /** What keeps a runner from lines that its group would let it serve; asked in the claim, so that a pause or limit binds at once. */
 async function holdsOf(tx: Deps['db'], runner: Runner, group: GroupPolicy | undefined): Promise<'stale' | IsHeld> {

@@ -1,4 +1,4 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
 import type { RunnerScopeRef } from '../../core/access/authorize.ts'
 import type { Deps } from '../../core/deps.ts'
@@ -6,7 +6,8 @@ import { listQueue, type QueuedJob } from '../../core/queue/list-queue.ts'
 import { listPauses, pause, resume, type PauseView, type Target } from '../../core/queue/pauses.ts'
 import { createRule, deleteRule, getRule, listRules, updateRule } from '../../core/queue/queue-rules.ts'
 import { steerJob, type Steering } from '../../core/queue/steer-job.ts'
-import { pageOf, PageQuery } from '../../http/paging.ts'
+import { addressOf, type AddressBook } from '../../http/addresses.ts'
+import { linkPages, pageOf, PageQuery } from '../../http/paging.ts'
 import { idOf, isoTime, scopeOf } from '../../http/places.ts'
 import type { App } from '../../http/server.ts'
 import '../../http/access.ts'
@@ -114,6 +115,8 @@ export const PauseBody = Type.Object({
 const PausesBody = Type.Object({ total_count: Type.Integer(), pauses: Type.Array(PauseBody) })
 const PauseRequest = Type.Object({ reason: Text(500), drain: Type.Optional(Type.Boolean()) }, STRICT)
 
+type QueueDeps = Deps & { book: AddressBook }
+
 const SCOPES: { path: string; read: Need; steer: Need; rules: boolean }[] = [
   { path: '/enterprises/:enterprise', read: needs.enterpriseRunners, steer: needs.enterpriseRunners, rules: false },
   { path: '/orgs/:org', read: needs.organizationRunnersRead, steer: needs.organizationRunners, rules: true },
@@ -121,11 +124,11 @@ const SCOPES: { path: string; read: Need; steer: Need; rules: boolean }[] = [
 ]
 
 /** The queue as people see and steer it: every waiting job, rules, moves of one job, pauses. See README.md. */
-export function queueRoutes(app: App, deps: Deps): void {
+export function queueRoutes(app: App, deps: QueueDeps): void {
   app.get(
     '/queue',
     { config: config(needs.enterpriseRunners), schema: { querystring: PageQuery, response: { 200: QueueBody } } },
-    (request) => waiting(deps, request, { kind: 'enterprise', slug: THE_ENTERPRISE }),
+    (request, reply) => waiting(deps, request, reply, { kind: 'enterprise', slug: THE_ENTERPRISE }),
   )
   for (const at of SCOPES) {
     waitingRoutes(app, deps, at)
@@ -140,9 +143,9 @@ const THE_ENTERPRISE = '1'
 type At = (typeof SCOPES)[number]
 const config = (need: Need) => ({ access: { by: 'actor' as const, need } })
 
-function waitingRoutes(app: App, deps: Deps, { path, read, steer }: At): void {
-  app.get(`${path}/queue`, { config: config(read), schema: { querystring: PageQuery, response: { 200: QueueBody } } }, (request) =>
-    waiting(deps, request, scopeOf(request)),
+function waitingRoutes(app: App, deps: QueueDeps, { path, read, steer }: At): void {
+  app.get(`${path}/queue`, { config: config(read), schema: { querystring: PageQuery, response: { 200: QueueBody } } }, (request, reply) =>
+    waiting(deps, request, reply, scopeOf(request)),
   )
   app.patch(
     `${path}/queue/jobs/:job_id`,
@@ -158,9 +161,16 @@ function waitingRoutes(app: App, deps: Deps, { path, read, steer }: At): void {
   )
 }
 
-async function waiting(deps: Deps, request: FastifyRequest, scope: RunnerScopeRef): Promise<Static<typeof QueueBody>> {
-  const { offset, limit } = pageOf(request.query as Static<typeof PageQuery>)
-  const { jobs, total } = await listQueue(deps, request.actor, { scope, offset, limit })
+async function waiting(
+  deps: QueueDeps,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  scope: RunnerScopeRef,
+): Promise<Static<typeof QueueBody>> {
+  const query = request.query as Static<typeof PageQuery>
+  const page = pageOf(query)
+  const { jobs, total } = await listQueue(deps, request.actor, { scope, offset: page.offset, limit: page.limit })
+  linkPages(reply, addressOf(deps.book, request), query, page, total)
   const now = deps.now()
   return { total_count: total, jobs: jobs.map((queued) => presentQueued(queued, now)) }
 }
