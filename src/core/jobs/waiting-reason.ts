@@ -103,6 +103,9 @@ export async function queuedState(
       isThere ? `no runner with these labels is in the group ${line.groupName ?? ''}` : `there is no runner group ${line.groupName}`,
     )
   }
+  // Those of other groups than the one asked for do not match.
+  refused.delete('group')
+  const total = [...refused.values()].reduce((sum, runners) => sum + runners.length, allowed.length)
   const pauses = [...own.pauses, ...shared.pauses]
   const label = pauses.find((pause) => holdsLine(pause, line))
   if (label) return none(`the label ${label.labelKey} is paused: ${label.reason}`)
@@ -111,15 +114,15 @@ export async function queuedState(
   const pauseOf = ({ id, groupId }: Candidate) =>
     pauses.find(({ kind, targetId }) => (kind === 'runner' && targetId === id) || (kind === 'group' && targetId === groupId))
   const free = allowed.filter((runner) => !pauseOf(runner))
-  if (free.length === 0) return none(pausedText(allowed.length, pauseOf(allowed[0] as Candidate)))
+  if (free.length === 0 && allowed.length === total) return none(pausedText(total, pauseOf(allowed[0] as Candidate)))
   const online = free.filter((runner) => isOnline(runner, now(), times))
   const idle = online.filter(({ busy }) => !busy).length
-  if (free.length === matching.length) return { reason: stateText(free, now(), times), online: online.length, idle }
+  if (free.length === total) return { reason: stateText(free, now(), times), online: online.length, idle }
   const others = [
     ...(free.length < allowed.length ? [pausedPart(allowed.filter((runner) => pauseOf(runner)).map(pauseOf))] : []),
-    ...(allowed.length < matching.length ? [refusedPart(refused, line)] : []),
+    ...(allowed.length < total ? [refusedPart(refused, line)] : []),
   ]
-  return { reason: mixedText(matching.length, free, others, now(), times), online: online.length, idle }
+  return { reason: mixedText(total, free, others, now(), times), online: online.length, idle }
 }
 
 /** The runners of these places that have the labels, and every pause that may hold one of them. */
@@ -159,8 +162,7 @@ function refusedText(refused: Map<Refusal, Candidate[]>, line: Line): string | u
 
 function refusedPart(refused: Map<Refusal, Candidate[]>, line: Line): string {
   const total = [...refused.values()].reduce((sum, runners) => sum + runners.length, 0)
-  const why = refusedText(refused, line)
-  return why === undefined ? `${total} not in the group ${line.groupName ?? ''}` : `${total} not allowed, as ${why}`
+  return `${total} not allowed, as ${refusedText(refused, line) ?? ''}`
 }
 
 function pausedPart(pauses: (Pause | undefined)[]): string {
