@@ -1,6 +1,7 @@
 import type { FastifyError, FastifyRequest } from 'fastify'
 import { AppError, type FailureKind } from '../model/errors.ts'
 import { isPassingTrouble } from '../model/trouble.ts'
+import { invalidRequest } from './invalid-request.ts'
 
 const STATUS = {
   invalid: 422,
@@ -35,8 +36,8 @@ export function failureOf(error: FastifyError | AppError | Error, request: Fasti
     request.log.warn({ err: error }, 'request could not be served now')
     return { status: 503, message: 'Service unavailable, try again' }
   }
-  const { validation, validationContext, statusCode, code } = error as FastifyError
-  if (validation) return validationContext === 'params' ? { status: 404, message: 'Not Found' } : invalid(validation)
+  const { validation, statusCode, code } = error as FastifyError
+  if (validation) return invalid(error as FastifyError, request)
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return { status: 413, message: 'Request body is too large' }
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) return { status: statusCode, message: error.message }
   if (statusCode === 503) return { status: 503, message: 'Service unavailable, try again' }
@@ -44,17 +45,8 @@ export function failureOf(error: FastifyError | AppError | Error, request: Fasti
   return { status: 500, message: 'Server Error' }
 }
 
-/** One sentence per problem under `Invalid request.`, as GitHub words it (rest-api.md 3.10). */
-function invalid(problems: NonNullable<FastifyError['validation']>): Failure {
-  const sentences = problems.map(({ instancePath, keyword, params, message }) => {
-    const at = instancePath.replace(/^\//, '').replaceAll('/', '/items/')
-    if (keyword === 'required') return `"${String(params['missingProperty'])}" wasn't supplied.`
-    if (keyword === 'type') return `For '${at ? `properties/${at}` : 'allOf'}', value is not ${article(String(params['type']))}.`
-    return `For 'properties/${at}', ${message ?? 'the value does not fit'}.`
-  })
-  return { status: 422, message: `Invalid request.\n\n${[...new Set(sentences)].join('\n')}` }
-}
-
-function article(type: string): string {
-  return /^[aio]/.test(type) ? `an ${type}` : `a ${type}`
+/** A path that cannot be is not found; else what is wrong, in sentences. */
+function invalid({ validation = [], validationContext }: FastifyError, request: FastifyRequest): Failure {
+  if (validationContext === 'params') return { status: 404, message: 'Not Found' }
+  return { status: 422, message: invalidRequest(validation, validationContext === 'body' ? request.body : request.query) }
 }
