@@ -19,6 +19,8 @@ import { openEvaluator } from './core/runs/evaluator.ts'
 import type { AddressBook } from './http/addresses.ts'
 import { collectRoutes, judgeAnswers, type JudgeAnswer, type ServedRoute } from './http/served-route.ts'
 import { useContentHost } from './http/content-host.ts'
+import { ENTERPRISE_VERSION } from './http/github-manners.ts'
+import { RateLimits } from './http/rate-limits.ts'
 import { requestLog } from './http/request-log.ts'
 import { createServer, type App, type HttpServer } from './http/server.ts'
 import { blobRoom } from './protocols/blob-store/routes.ts'
@@ -30,9 +32,8 @@ import { graphqlRoutes } from './protocols/github-rest/graphql.ts'
 import { auditLogRoutes } from './protocols/github-rest/audit-log.ts'
 import { metaRoutes } from './protocols/github-rest/meta.ts'
 import { organizationRoutes } from './protocols/github-rest/organizations.ts'
-import { RateLimits } from './protocols/github-rest/rate-limits.ts'
 import { repositoryRoutes } from './protocols/github-rest/repositories.ts'
-import { ENTERPRISE_VERSION, useGitHubRest, type RestDeps } from './protocols/github-rest/room.ts'
+import { useGitHubRest, type RestDeps } from './protocols/github-rest/room.ts'
 import { openApiRoutes, ownOpenApiRoutes } from './protocols/github-rest/openapi.ts'
 import { runnerGroupRoutes } from './protocols/github-rest/runner-groups.ts'
 import { runnerLabelRoutes } from './protocols/github-rest/runner-labels.ts'
@@ -51,7 +52,7 @@ import { runServiceRoom } from './protocols/run-service/routes.ts'
 import { brokerRoom } from './protocols/runner-broker/routes.ts'
 import { LocalSignals, type Signals } from './signals/signals.ts'
 import { PostgresSignals } from './signals/postgres-signals.ts'
-import { migrate } from './store/migrate.ts'
+import { laterMigration, migrate } from './store/migrate.ts'
 import { databaseClock, openDatabase } from './store/open.ts'
 import { lockSqlite } from './store/sqlite.ts'
 
@@ -78,6 +79,8 @@ export interface RunningApp extends AsyncDisposable {
   addresses: string[]
   /** What is served, as each route declares it. */
   routes: ServedRoute[]
+  /** Resolves with why this version must stop: a later one changed the database in a way that it does not know. */
+  outdated: Promise<string>
 }
 
 const SHUTDOWN_MS = 10_000
@@ -153,9 +156,15 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     stack.defer(() => feed[Symbol.asyncDispose]())
     stack.defer(() => shutdown.abort())
 
+    const outdated = Promise.withResolvers<string>()
     await beatPulse(deps)
     if (options.background !== false) {
-      const pulse = setInterval(() => void beatPulse(deps).catch(() => {}), config.times.pulseEvery).unref()
+      const beat = async () => {
+        await beatPulse(deps)
+        const later = await laterMigration(db)
+        if (later !== undefined) outdated.resolve(`the database is of a later version (${later})`)
+      }
+      const pulse = setInterval(() => void beat().catch(() => {}), config.times.pulseEvery).unref()
       stack.defer(() => clearInterval(pulse))
       stack.use(new Driver(deps, backgroundTasks(deps)))
       // One process alone uses SQLite: what is held was held by one that died.
@@ -163,7 +172,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       hookSender.start()
       jitKeys.fill()
     }
-    return { app, deps, addresses, routes, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+    return { app, deps, addresses, routes, outdated: outdated.promise, [Symbol.asyncDispose]: () => stack.disposeAsync() }
   } catch (error) {
     await stack.disposeAsync()
     throw error

@@ -37,8 +37,11 @@ test('docs/api.md says of each row of the reference whether it is served', async
   )
   const text = `# What of GitHub's REST API is served
 
-Made from GitHub's description and the routes of this server by \`test/api-table.test.ts\`. P0 are the operations of the founding document, P1 what manages a
-fleet, P2 runs workflows, P3 is nice to have. The server describes itself at \`/api/v3/openapi.json\`, and its own calls at \`/api/fleetfoot/openapi.json\`.
+Made by \`test/api-table.test.ts\` from the routes of this server and from \`test/conformance/rest-api.json\`: our own reference of GitHub's API, which was
+written after GitHub's OpenAPI description and beyond it, and leaves out what has nothing to do with runners. Answers are checked against the description
+itself (\`test/conformance/github\`). P0 are the operations of the founding document, P1 what manages a fleet, P2 runs workflows, P3 is nice to have.
+
+The server describes itself at \`/api/v3/openapi.json\`, and its own calls at \`/api/fleetfoot/openapi.json\`.
 
 | Priority | Served | Of | |
 |---|---|---|---|

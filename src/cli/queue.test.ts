@@ -28,7 +28,12 @@ test('the queue is seen and steered, runners are paused and drained, by command'
     await run('queue', 'rules', 'add', 'nightly', '--at', 'acme', '--match', 'branch=night/**', '--priority', '-5', '--fallback', '60:a,b'),
   ).toBe('0 rule 1 made')
   expect(await run('queue', 'rules', 'list', '--at', 'acme')).toBe('0 1  1  nightly  branch=night/**  priority=-5 fallback=60:a,b')
+  expect(await run('queue', 'rules', 'change', '1', '--at', 'acme', '--most', '2', '--priority', 'none', '--position', '4')).toBe(
+    '0 rule 1 changed',
+  )
+  expect(await run('queue', 'rules', 'list', '--at', 'acme')).toBe('0 1  4  nightly  branch=night/**  most at once=2 fallback=60:a,b')
   expect(await run('queue', 'rules', 'delete', '1', '--at', 'acme')).toBe('0 rule 1 deleted')
+  expect(await run('queue', 'reset', '3', '--at', 'acme')).toBe('0 job 3 (a) moved')
 
   expect(await run('runners', 'pause', 'box-1', '--at', 'acme')).toContain('2 fleetfoot: --reason TEXT is missing')
   expect(await run('runners', 'drain', 'box-1', '--at', 'acme', '--reason', 'new disk')).toBe(
@@ -43,6 +48,8 @@ test('the queue is seen and steered, runners are paused and drained, by command'
     '0 jobs that ask for self-hosted wait: moving',
   )
   expect(await run('queue', 'list')).toContain('the label self-hosted is paused: moving')
+  expect(await run('queue', 'pauses', '--at', 'acme')).toMatch(/\nlabel {2}self-hosted {2}paused {2}0 {8}\S+Z {2}admin {2}moving$/)
+  expect(await run('queue', 'drain', 'self-hosted', '--at', 'acme', '--reason', 'moving', '--wait')).toContain('self-hosted is drained')
   expect(await run('queue', 'resume', 'self-hosted', '--at', 'acme')).toBe('0 the label self-hosted is given out again')
   expect(await runner.poll()).toMatchObject({ messageType: 'RunnerJobRequest' })
   expect(await run('queue', 'list', '--at', 'a b')).toContain('2 fleetfoot: ')

@@ -2,22 +2,27 @@ import type { PauseBody, QueuedJobBody, RuleBody } from '../protocols/console/qu
 import { callPages, openClient, type ApiClient } from './api-client.ts'
 import { parseCommand, printJson, printTable, takeArguments, UsageError, withUsage } from './command.ts'
 import { scopePath } from './scope.ts'
+import { untilDrained } from './until-drained.ts'
 
 const USAGE = `usage: fleetfoot queue <command> [--at PLACE]
 
   list [--limit N]                       jobs that wait for a runner: position, why, since when, when they probably start
-  expedite JOB                           before all others
+  expedite JOB                           before all others of the place; on runners of the enterprise only before one's own
   move JOB --before JOB                  before another one that waits for the same label
   move JOB --priority N                  -100 to 100, higher goes first
   move JOB --labels a,b                  ask for other labels
+  reset JOB                              back to where the rules put it
   pause LABEL --reason TEXT              jobs that ask for the label wait
+  drain LABEL --reason TEXT [--wait]     the same; --wait returns when none of them runs any more
   resume LABEL
+  pauses                                 what is paused: runners, groups and labels, by whom and why
   rules list
-  rules add NAME [--match KEY=PATTERN]… [--priority N] [--most N] [--longest-wait SECONDS] [--fallback SECONDS:a,b]…
+  rules add NAME [--match KEY=PATTERN]… [--priority N] [--most N] [--longest-wait SECONDS] [--fallback SECONDS:a,b]… [--position N]
+  rules change ID [--name NAME] …        what is given changes, 'none' ends a setting
   rules delete ID
 
   PLACE is ORG, OWNER/REPO or enterprises/SLUG. list does without it for site administrators. KEY is one of repository, workflow, branch, event,
-  actor, labels. list and rules list take --json.
+  actor, labels. list, pauses and rules list take --json.
   The server is FLEETFOOT_URL; the token FLEETFOOT_ADMIN_TOKEN, or the one in the data folder (FLEETFOOT_DATA_DIR).`
 
 const OPTIONS = {
@@ -31,6 +36,9 @@ const OPTIONS = {
   most: { type: 'string' },
   'longest-wait': { type: 'string' },
   fallback: { type: 'string', multiple: true },
+  position: { type: 'string' },
+  name: { type: 'string' },
+  wait: { type: 'boolean' },
   json: { type: 'boolean' },
 } as const
 
@@ -45,6 +53,9 @@ type Values = Partial<{
   most: string
   'longest-wait': string
   fallback: string[]
+  position: string
+  name: string
+  wait: boolean
   json: boolean
 }>
 
@@ -61,8 +72,14 @@ export function queueCommand(argv: string[]): Promise<number> {
         return steer(client, takeArguments(given, 'JOB')[0], values, { expedite: true })
       case 'move':
         return steer(client, takeArguments(given, 'JOB')[0], values, moveOf(values))
+      case 'reset':
+        return steer(client, takeArguments(given, 'JOB')[0], values, { reset: true })
       case 'pause':
-        return pauseLabel(client, takeArguments(given, 'LABEL')[0], values)
+      case 'drain':
+        return pauseLabel(client, takeArguments(given, 'LABEL')[0], values, verb === 'drain')
+      case 'pauses':
+        takeArguments(given)
+        return pauses(client, values)
       case 'resume':
         await client.call('DELETE', `${queueAt(values)}/pauses/labels/${encodeURIComponent(takeArguments(given, 'LABEL')[0])}`)
         console.log(`the label ${given[0]} is given out again`)
@@ -120,12 +137,35 @@ async function steer(client: ApiClient, job: string, values: Values, move: objec
   return 0
 }
 
-async function pauseLabel(client: ApiClient, label: string, values: Values): Promise<number> {
+async function pauseLabel(client: ApiClient, label: string, values: Values, drain: boolean): Promise<number> {
   if (values.reason === undefined) throw new UsageError('--reason TEXT is missing: it is shown to those who wait')
-  const paused = await client.call<PauseBody>('PUT', `${queueAt(values)}/pauses/labels/${encodeURIComponent(label)}`, {
-    reason: values.reason,
-  })
-  console.log(`jobs that ask for ${paused.name} wait: ${paused.reason}`)
+  const path = `${queueAt(values)}/pauses`
+  const paused = await client.call<PauseBody>('PUT', `${path}/labels/${encodeURIComponent(label)}`, { reason: values.reason, drain })
+  console.log(`jobs that ask for ${paused.name} wait: ${paused.reason}${drain ? `; ${paused.running} still running` : ''}`)
+  if (!drain || !values.wait) return 0
+  await untilDrained(client, path, ({ kind, name }) => kind === 'label' && name === paused.name)
+  console.log(`${paused.name} is drained`)
+  return 0
+}
+
+async function pauses(client: ApiClient, values: Values): Promise<number> {
+  const { pauses: found } = await client.call<{ pauses: PauseBody[] }>('GET', `${queueAt(values)}/pauses`)
+  if (values.json) printJson(found)
+  else if (found.length === 0) console.log('nothing is paused')
+  else {
+    printTable([
+      ['KIND', 'NAME', 'STATE', 'RUNNING', 'SINCE', 'BY', 'WHY'],
+      ...found.map(({ kind, name, drain, running, paused_at, paused_by, reason }) => [
+        kind,
+        name,
+        drain ? 'draining' : 'paused',
+        String(running),
+        paused_at,
+        paused_by ?? '',
+        reason,
+      ]),
+    ])
+  }
   return 0
 }
 
@@ -141,8 +181,14 @@ async function rules(client: ApiClient, [verb = '', ...given]: string[], values:
   }
   if (verb === 'add') {
     const [name] = takeArguments(given, 'NAME')
-    const made = await client.call<RuleBody>('POST', path, { name, ...ruleOf(values) })
+    const made = await client.call<RuleBody>('POST', path, { ...ruleOf(values), name })
     console.log(`rule ${made.id} made`)
+    return 0
+  }
+  if (verb === 'change') {
+    const [id] = takeArguments(given, 'ID')
+    await client.call('PATCH', `${path}/${numberOf('ID', id)}`, ruleOf(values))
+    console.log(`rule ${id} changed`)
     return 0
   }
   if (verb === 'delete') {
@@ -153,7 +199,7 @@ async function rules(client: ApiClient, [verb = '', ...given]: string[], values:
   throw new UsageError(`there is no command 'queue rules ${verb}'`)
 }
 
-function ruleOf({ match = [], priority, most, fallback = [], 'longest-wait': wait }: Values): object {
+function ruleOf({ match = [], name, position, priority, most, fallback = [], 'longest-wait': wait }: Values): object {
   const entries = match.map((text) => {
     const at = text.indexOf('=')
     const key = text.slice(0, Math.max(at, 0))
@@ -161,18 +207,21 @@ function ruleOf({ match = [], priority, most, fallback = [], 'longest-wait': wai
       throw new UsageError(`--match: '${text}' is not KEY=PATTERN`)
     return [key, key === 'labels' ? words(text.slice(at + 1)) : text.slice(at + 1)] as const
   })
+  const setting = (option: string, text: string) => (text === 'none' ? null : numberOf(option, text))
   return {
-    match: Object.fromEntries(entries),
-    ...(priority !== undefined && { priority: numberOf('--priority', priority) }),
-    ...(most !== undefined && { most_at_once: numberOf('--most', most) }),
-    ...(wait !== undefined && { longest_wait_seconds: numberOf('--longest-wait', wait) }),
-    ...(fallback.length > 0 && {
-      fallback: fallback.map((text) => {
-        const [seconds = '', labels = ''] = text.split(':')
-        return { after_seconds: numberOf('--fallback', seconds), labels: words(labels) }
-      }),
-    }),
+    ...(match.length > 0 && { match: Object.fromEntries(entries) }),
+    ...(name !== undefined && { name }),
+    ...(position !== undefined && { position: numberOf('--position', position) }),
+    ...(priority !== undefined && { priority: setting('--priority', priority) }),
+    ...(most !== undefined && { most_at_once: setting('--most', most) }),
+    ...(wait !== undefined && { longest_wait_seconds: setting('--longest-wait', wait) }),
+    ...(fallback.length > 0 && { fallback: fallback[0] === 'none' ? null : fallback.map(stepOf) }),
   }
+}
+
+function stepOf(text: string): object {
+  const [seconds = '', labels = ''] = text.split(':')
+  return { after_seconds: numberOf('--fallback', seconds), labels: words(labels) }
 }
 
 function effectOf({ priority, most_at_once, longest_wait_seconds, fallback }: RuleBody): Record<string, unknown> {

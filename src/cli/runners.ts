@@ -1,9 +1,9 @@
 import type { RunnerBody } from '../protocols/github-rest/runners.ts'
 import type { PauseBody } from '../protocols/console/queue.ts'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { callPages, openClient, type ApiClient } from './api-client.ts'
 import { CommandError, parseCommand, printJson, printTable, takeArguments, UsageError, withUsage } from './command.ts'
 import { scopePath } from './scope.ts'
+import { untilDrained } from './until-drained.ts'
 
 const USAGE = `usage: fleetfoot runners <command> --at PLACE
 
@@ -25,8 +25,6 @@ const OPTIONS = {
 } as const
 
 type Values = Partial<{ at: string; reason: string; group: string; wait: boolean; json: boolean }>
-
-const ASK_AGAIN_MS = 1000
 
 /** `fleetfoot runners …`: list, pause, drain and resume runners and groups. Gives the exit code. */
 export function runnersCommand(argv: string[]): Promise<number> {
@@ -82,7 +80,7 @@ function stateOf(runner: RunnerBody, pause: PauseBody | undefined): string {
 interface Target {
   path: string
   name: string
-  isDone: (pauses: PauseBody[]) => boolean
+  isMeant: (pause: PauseBody) => boolean
 }
 
 async function targetOf(client: ApiClient, at: string, given: string[], { group }: Values): Promise<Target> {
@@ -90,7 +88,7 @@ async function targetOf(client: ApiClient, at: string, given: string[], { group 
   const target = (kind: 'runner' | 'group', id: number, name: string): Target => ({
     path: `${pauses}/${kind}s/${id}`,
     name,
-    isDone: (found) => found.some((pause) => pause.kind === kind && pause.id === id && pause.running === 0),
+    isMeant: (pause) => pause.kind === kind && pause.id === id,
   })
   if (group !== undefined) {
     takeArguments(given)
@@ -111,11 +109,7 @@ async function pause(client: ApiClient, at: string, target: Target, { reason, wa
   const paused = await client.call<PauseBody>('PUT', target.path, { reason, drain })
   console.log(`${target.name} gets no more jobs: ${paused.reason}${paused.running ? `; ${paused.running} still running` : ''}`)
   if (!wait) return 0
-  for (;;) {
-    const { pauses } = await client.call<{ pauses: PauseBody[] }>('GET', `/api/fleetfoot${at}/queue/pauses`)
-    if (target.isDone(pauses)) break
-    await sleep(ASK_AGAIN_MS)
-  }
+  await untilDrained(client, `/api/fleetfoot${at}/queue/pauses`, target.isMeant)
   console.log(`${target.name} is drained`)
   return 0
 }

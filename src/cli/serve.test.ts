@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { createServer, type AddressInfo } from 'node:net'
+import { DatabaseSync } from 'node:sqlite'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -145,6 +146,21 @@ describe('a start that cannot go on is one line on standard error, names the var
     expect(stderr).toMatch(/^fleetfoot: FLEETFOOT_SECRET_KEY: is not the one that this database was made with[^\n]*\n$/)
     expect(code).toBe(2)
   })
+})
+
+test('a server stops when a later version changes the database in a way that it does not know', async () => {
+  await using server = await makeServerProcess()
+  await server.start()
+  const database = new DatabaseSync(path.join(server.dataDir, 'fleetfoot.sqlite'))
+  database.exec(`insert into "migration" values ('9998-harmless', 0, 1)`)
+  expect((await fetch(`${server.url}/readyz`)).status).toBe(200)
+  database.exec(`insert into "migration" values ('9999-of-tomorrow', 1, 1)`)
+  database.close()
+
+  expect(await server.end()).toBe(2)
+  expect(server.output()).toContain('the database is of a later version (9999-of-tomorrow)')
+  const { stderr } = await serve({ FLEETFOOT_DATA_DIR: server.dataDir })
+  expect(stderr).toMatch(/^fleetfoot: the database is of a later version/)
 })
 
 test('SIGTERM ends polls with 202, followers and feeds, finishes an upload, and exits with 0 in seconds; a second start goes on', async () => {

@@ -9,8 +9,8 @@ import { ConfigError } from '../config/env.ts'
 const FIRST_INHERITED_FD = 3
 
 /**
- * Runs the server until SIGTERM or SIGINT, then ends polls, finishes requests and answers 0. A start that cannot go on is one line on
- * standard error and 2.
+ * Runs the server until SIGTERM or SIGINT, then ends polls, finishes requests and answers 0; or until a later version changes the database
+ * in a way that this one does not know, and answers 2. A start that cannot go on is one line on standard error and 2.
  */
 export async function serveCommand(argv: string[]): Promise<number> {
   if (argv.length > 0) {
@@ -39,13 +39,15 @@ export async function serveCommand(argv: string[]): Promise<number> {
   const { adminTokenFile } = config.secrets
   if (adminTokenFile !== undefined) logger.info({ file: adminTokenFile }, "the administrator's token is in this file")
 
-  const signal = await new Promise<string>((resolve) => {
-    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name))
+  const signalled = new Promise<{ signal: string }>((resolve) => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve({ signal: name }))
   })
-  logger.info({ signal }, 'stopping')
+  const why = await Promise.race([signalled, running.outdated.then((problem) => ({ problem }))])
+  if ('problem' in why) logger.error(why, 'stopping')
+  else logger.info(why, 'stopping')
   await running[Symbol.asyncDispose]()
   logger.info('stopped')
-  return 0
+  return 'problem' in why ? 2 : 0
 }
 
 function inheritedSockets(): number[] {

@@ -21,3 +21,9 @@ export function baseOf(book: AddressBook, request: Pick<FastifyRequest, 'host' |
 export function contentBaseOf(book: AddressBook, request: Pick<FastifyRequest, 'host' | 'protocol'>): string {
   return book.contentUrl ?? baseOf(book, request)
 }
+
+/** The address that a request came to, without its query, as this client writes it: for links to other pages of the same list. */
+export function addressOf(book: AddressBook, request: Pick<FastifyRequest, 'host' | 'protocol' | 'url'>): string {
+  const [path = ''] = request.url.split('?')
+  return baseOf(book, request) + path.replaceAll(',', '%2C').replaceAll(';', '%3B')
+}

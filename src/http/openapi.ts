@@ -26,7 +26,7 @@ type Json = Record<string, unknown>
 export function describeRoutes(routes: readonly ServedRoute[], { title, version, prefix, server, operations = {} }: Options): Json {
   const paths: Record<string, Json> = {}
   const seen = new Set<string>()
-  for (const { method, url, operationId, access, schema } of routes) {
+  for (const { method, url, operationId, access, deprecated, schema } of routes) {
     if (!url.startsWith(prefix) || access?.by !== 'actor') continue
     const own =
       url
@@ -42,6 +42,7 @@ export function describeRoutes(routes: readonly ServedRoute[], { title, version,
     paths[path] ??= {}
     paths[path][method.toLowerCase()] = {
       operationId: id,
+      ...(deprecated && { deprecated: true }),
       ...(need.role !== 'anyone' && { security: [{ token: need.scopes }] }),
       parameters: parametersOf(path, own, schema),
       ...(schema.body !== undefined && { requestBody: { required: true, content: { 'application/json': { schema: schema.body } } } }),

@@ -1,4 +1,5 @@
 import type { Access } from './access.ts'
+import type { Deprecation } from './deprecation.ts'
 import type { App } from './server.ts'
 
 /** A route as it declares itself. */
@@ -7,6 +8,7 @@ export interface ServedRoute {
   url: string
   access: Access | undefined
   operationId: string | undefined
+  deprecated: Deprecation | undefined
   schema: { params?: unknown; querystring?: unknown; body?: unknown; response?: unknown }
 }
 
@@ -23,6 +25,7 @@ export function collectRoutes(app: App): ServedRoute[] {
           url,
           access: config?.access,
           operationId: schema.operationId,
+          deprecated: config?.deprecated,
           schema: { params, querystring, body, response },
         })
       }

@@ -12,7 +12,8 @@ const line: Line = {
   labels: ['linux', 'self-hosted'],
   workflow: '.github/workflows/ci.yml@refs/heads/main',
   rank: 0,
-  limitId: null,
+  limitIds: [],
+  ahead: null,
 }
 const group: GroupPolicy = {
   id: 1,

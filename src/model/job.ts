@@ -1,4 +1,5 @@
 import type { FallbackStep } from './queue-rule.ts'
+import type { Ahead } from './shares.ts'
 import { DEFAULT_GROUP_NAME, isPinned, namesRef, type GroupPolicy, type SelectedWorkflow } from './runner-group.ts'
 
 /** What a job message, a list and a queue need to know of a job. */
@@ -41,8 +42,6 @@ export interface Job {
   wideTurn: number
   /** What the workflow asked for, when it has fallen back to other labels. */
   askedLabels: string[] | null
-  /** The queue rule that limits how many of its jobs run at once. */
-  limitId: number | null
   /** It fails when it still waits then, by the rule of that name. */
   waitUntil: number | null
   waitRule: string | null
@@ -51,6 +50,8 @@ export interface Job {
   fallback: FallbackStep[]
   /** Who moved it by hand: rules leave it where it is. */
   steeredBy: number | null
+  /** Moved by who manages only its repository: rules may still put it further back. */
+  steeredFrom: 'repository' | 'above' | null
 }
 
 export type Conclusion = 'success' | 'failure' | 'cancelled' | 'skipped' | 'timed_out'
@@ -173,7 +174,9 @@ export interface Line {
   workflow: string
   /** Lower goes first. */
   rank: number
-  limitId: number | null
+  /** The queue rules that limit how many of its jobs run at once, all of which bind; ascending. */
+  limitIds: number[]
+  ahead: Ahead | null
 }
 
 /** The form that labels are compared in: lower case, sorted, each once. */

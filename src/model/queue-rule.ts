@@ -31,6 +31,14 @@ export interface RuleEffect {
   mostAtOnce?: number
 }
 
+/** Settings that change: null ends one. */
+export type EffectChange = { [Key in keyof RuleEffect]: RuleEffect[Key] | null }
+
+/** The settings after a change; what it does not name stays. */
+export function changedEffect(effect: RuleEffect, change: EffectChange): RuleEffect {
+  return Object.fromEntries(Object.entries({ ...effect, ...change }).filter(([, value]) => value !== null))
+}
+
 export interface QueueRule {
   id: number
   ownerKind: 'organization' | 'repository'
@@ -57,7 +65,8 @@ export interface JobFacts {
 export interface Placement {
   /** Minus the priority: lower goes first. */
   rank: number
-  limitId: number | null
+  /** Every rule that limits it, ascending. */
+  limitIds: number[]
   waitUntil: number | null
   /** The name of the rule that says so. */
   waitRule: string | null
@@ -68,16 +77,24 @@ export const PRIORITY_LIMIT = 100
 /** Before every priority that a rule can give. */
 export const EXPEDITED_RANK = -1000
 
-/** Each setting is that of the first rule that matches and has it: the organization's rules in their order, then the repository's. */
+/**
+ * Priority and fallback are those of the first rule that matches and has one: the organization's rules in their order, then the repository's.
+ * Bounds all bind: every limit, and the shortest of the longest waits.
+ */
 export function placementOf(rules: readonly QueueRule[], facts: JobFacts, queuedAt: number): Placement {
   const matching = [...rules]
     .sort((a, b) => (a.ownerKind === b.ownerKind ? a.position - b.position || a.id - b.id : a.ownerKind === 'organization' ? -1 : 1))
     .filter(({ match }) => matches(match, facts))
   const first = <K extends keyof RuleEffect>(key: K) => matching.find(({ effect }) => effect[key] !== undefined)
-  const wait = first('longestWaitSeconds')
+  const [wait] = matching
+    .filter(({ effect }) => effect.longestWaitSeconds !== undefined)
+    .toSorted((a, b) => (a.effect.longestWaitSeconds ?? 0) - (b.effect.longestWaitSeconds ?? 0))
   return {
     rank: 0 - (first('priority')?.effect.priority ?? 0),
-    limitId: first('mostAtOnce')?.id ?? null,
+    limitIds: matching
+      .filter(({ effect }) => effect.mostAtOnce !== undefined)
+      .map(({ id }) => id)
+      .toSorted((a, b) => a - b),
     waitUntil: wait?.effect.longestWaitSeconds === undefined ? null : queuedAt + wait.effect.longestWaitSeconds * 1000,
     waitRule: wait?.name ?? null,
     fallback: [...(first('fallback')?.effect.fallback ?? [])].sort((a, b) => a.afterSeconds - b.afterSeconds),

@@ -75,7 +75,9 @@ export class PostgresSignals implements Signals {
     let payload = this.#node
     const send = () => {
       const notified = payload
-      this.#sent = this.#sent.then(() => client.query('select pg_notify($1, $2)', [CHANNEL, notified])).catch(() => this.#lost(client))
+      // Named: parsed once for the connection.
+      const query = { name: 'fleetfoot_notify', text: 'select pg_notify($1, $2)', values: [CHANNEL, notified] }
+      this.#sent = this.#sent.then(() => client.query(query)).catch(() => this.#lost(client))
     }
     for (const signal of this.#pending) {
       if (payload.length + signal.length + 1 > PAYLOAD_LIMIT) {

@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto'
 import { sql, type RawBuilder, type Selectable, type Updateable } from 'kysely'
 import { commitsAllowed, mayServe, type Assignment, type Job, type Line, type Server } from '../model/job.ts'
 import type { FallbackStep } from '../model/queue-rule.ts'
+import { limitsHold } from './limits.ts'
 import { literals } from './literals.ts'
 import { isPostgres, type Db } from './open.ts'
-import type { Lanes } from '../model/lanes.ts'
+import { Shares } from '../model/shares.ts'
 import { labelCounts } from './runners.ts'
 import { columns, guardedUpdate, prepared, preparedChange } from './prepared.ts'
 import type { Schema } from './schema.ts'
@@ -148,7 +150,6 @@ export async function jobEnqueue(
     continueOnError: place.continueOnError ? 1 : 0,
     timeoutMs: place.timeoutMs,
     cancelTimeoutMs: place.cancelTimeoutMs,
-    limitId: place.limitId,
     waitUntil: place.waitUntil,
     waitRule: place.waitRule,
     ...fallbackColumns(place.fallback, place.queuedAt),
@@ -178,6 +179,9 @@ export async function jobMove(
     waitRule?: string | null
     fallback?: FallbackStep[]
     steeredBy?: number | null
+    steeredFrom?: Job['steeredFrom']
+    /** It takes its turn as if it came now. */
+    asNew?: true
   },
 ): Promise<{ job: Job; line: Line } | undefined> {
   if (known.lineId === null || known.queuedAt === null) return undefined
@@ -185,20 +189,20 @@ export async function jobMove(
   for (const id of [...new Set([known.lineId, target?.id ?? known.lineId])].toSorted((a, b) => a - b)) await lineLock(db, id)
   const from = await db.selectFrom('line').select(['rarestLabel', 'rank']).where('id', '=', known.lineId).executeTakeFirst()
   const isSame = target?.id === known.lineId
-  const ensured = isSame ? undefined : await lineEnsure(db, place, known.queuedAt, known)
+  const ensured = isSame ? undefined : await lineEnsure(db, place, known.queuedAt, change.asNew ? undefined : known)
   const lineId = ensured?.line.id ?? known.lineId
-  const staysInLane = ensured === undefined || (ensured.rarestLabel === from?.rarestLabel && place.rank === from.rank)
+  const staysInLane = ensured === undefined || (!change.asNew && ensured.rarestLabel === from?.rarestLabel && place.rank === from.rank)
+  const staysWide = ensured === undefined || (!change.asNew && ensured.rarestLabel === from?.rarestLabel)
   const job = await jobUpdate(db, known.id, ['queued'], {
     lineId,
     turn: change.turn ?? (staysInLane ? known.turn : ensured.turn),
-    wideTurn: change.wideTurn ?? (ensured === undefined || ensured.rarestLabel === from?.rarestLabel ? known.wideTurn : ensured.wideTurn),
-    limitId: place.limitId,
+    wideTurn: change.wideTurn ?? (staysWide ? known.wideTurn : ensured.wideTurn),
     ...(change.runnerLabels && { labels: JSON.stringify(change.runnerLabels) }),
     ...(change.askedLabels && { askedLabels: JSON.stringify(change.askedLabels) }),
     ...(change.waitUntil !== undefined && { waitUntil: change.waitUntil }),
     ...(change.waitRule !== undefined && { waitRule: change.waitRule }),
     ...(change.fallback && fallbackColumns(change.fallback, known.queuedAt)),
-    ...(change.steeredBy !== undefined && { steeredBy: change.steeredBy }),
+    ...(change.steeredBy !== undefined && { steeredBy: change.steeredBy, steeredFrom: change.steeredFrom ?? null }),
   })
   if (job && !isSame) {
     await db
@@ -231,9 +235,15 @@ export async function jobRequeue(db: Db, jobId: number): Promise<{ job: Job; lin
   return updated && { job: updated, line }
 }
 
-function lineKey({ repositoryId, groupName, labels, workflow, rank, limitId }: Omit<Line, 'id'>): string {
-  return JSON.stringify([repositoryId, groupName, labels, workflow, ...(rank === 0 && limitId === null ? [] : [rank, limitId])])
+/** One text for each place. Long ones (labels may be many) as their hash: PostgreSQL cannot have long texts in an index. */
+function lineKey({ repositoryId, groupName, labels, workflow, rank, limitIds, ahead }: Omit<Line, 'id'>): string {
+  const isPlain = rank === 0 && limitIds.length === 0 && ahead === null
+  const steered = isPlain ? [] : [rank, ...(limitIds.length === 0 ? [null] : limitIds), ...(ahead === null ? [] : [ahead])]
+  const key = JSON.stringify([repositoryId, groupName, labels, workflow, ...steered])
+  return key.length <= KEY_LENGTH ? key : createHash('sha256').update(key).digest('hex')
 }
+
+const KEY_LENGTH = 500
 
 /**
  * The line of a place, made where there is none, and the turns of the next job in it. A job that moves there and may keep its turns is
@@ -245,8 +255,8 @@ async function lineEnsure(
   queuedAt: number,
   moving?: Pick<Job, 'turn' | 'wideTurn'>,
 ): Promise<{ line: Line; turn: number; wideTurn: number; rarestLabel: string }> {
-  const { repositoryId, ownerId, ownerKind, isPublic, groupName, labels, workflow, rank, limitId } = place
-  const line = { repositoryId, ownerId, ownerKind, isPublic, groupName, labels, workflow, rank, limitId }
+  const { repositoryId, ownerId, ownerKind, isPublic, groupName, labels, workflow, rank, limitIds, ahead } = place
+  const line = { repositoryId, ownerId, ownerKind, isPublic, groupName, labels, workflow, rank, limitIds, ahead }
   const key = lineKey(place)
   if (!moving) {
     const [touched] = await lineJoin(db, { key })
@@ -273,7 +283,8 @@ async function lineEnsure(
       groupName,
       workflow,
       rank,
-      limitId,
+      limitIds: limitIds.length === 0 ? null : JSON.stringify(limitIds),
+      ahead,
       labels: JSON.stringify(labels),
       ...filed,
       ...last,
@@ -362,7 +373,7 @@ async function lineTouch(db: Db, id: number, queuedAt: number): Promise<Line | u
 }
 
 function decodeLine(row: Selectable<Schema['line']>): Line {
-  const { id, repositoryId, ownerId, ownerKind, isPublic, groupName, labels, workflow, rank, limitId } = row
+  const { id, repositoryId, ownerId, ownerKind, isPublic, groupName, labels, workflow, rank, limitIds, ahead } = row
   return {
     id,
     repositoryId,
@@ -372,7 +383,8 @@ function decodeLine(row: Selectable<Schema['line']>): Line {
     groupName,
     workflow,
     rank,
-    limitId,
+    limitIds: limitIds === null ? [] : (JSON.parse(limitIds) as number[]),
+    ahead,
     labels: JSON.parse(labels) as string[],
   }
 }
@@ -384,6 +396,9 @@ export async function lineById(db: Db, id: number): Promise<Line | undefined> {
 
 /** Heads looked at per label in one round. More are only needed where a label files lines of other scopes or label sets. */
 const HEADS_PER_LABEL = [4, 64, 1024, 1_000_000] as const
+
+/** Whether something keeps a runner from a line; `stale` when that changed in this moment. */
+export type IsHeld = (line: Line) => Promise<boolean | 'stale'>
 
 /** Lines as they were read for a claim. */
 export type Heads = readonly LineRow[]
@@ -413,28 +428,31 @@ export async function jobClaim(
   server: Server,
   first: Heads,
   runner: ClaimedFor,
-  holds: () => Promise<'stale' | ((line: Line) => Promise<boolean>)> = async () => async () => false,
-  lanes: Pick<Lanes, 'served' | 'serve'> = { served: () => 0, serve: () => {} },
+  holds: () => Promise<'stale' | IsHeld> = async () => async () => false,
+  shares = new Shares(Date.now),
 ): Promise<{ job: Job; isMore: boolean } | 'stale' | undefined> {
   const tried = new Set<number>()
   let before = 0
-  let isHeld: ((line: Line) => Promise<boolean>) | undefined
+  let isHeld: IsHeld | undefined
   for (const heads of HEADS_PER_LABEL) {
     const lines = heads === HEADS_PER_LABEL[0] ? [...first] : await lineHeads(db, server, heads)
-    for (const row of inTurn(lines, server, (label) => lanes.served(server, label))) {
-      const line = decodeLine(row)
+    const pool = poolOf(server, lines)
+    for (const { line: waiting, turnOf } of shares.order(pool, lines.map(waitingAs(server)), isWide(server))) {
+      const line = decodeLine(waiting.row)
       if (tried.has(line.id)) continue
       tried.add(line.id)
       if (!mayServe(server, line)) continue
       if (!isHeld) {
-        const held = await holds()
-        if (held === 'stale') return held
-        isHeld = held
+        const asked = await holds()
+        if (asked === 'stale') return asked
+        isHeld = asked
       }
-      if (await isHeld(line)) continue
+      const held = await isHeld(line)
+      if (held === 'stale') return held
+      if (held) continue
       const taken = await lineTakeHead(db, server, line, runner)
       if (taken) {
-        lanes.serve(server, row.rarestLabel)
+        shares.serve(pool, turnOf, waiting.label)
         return taken
       }
     }
@@ -473,8 +491,6 @@ async function lineHeads(db: Db, server: Server, heads: number): Promise<LineRow
 const headStatements = new Map<string, ReturnType<typeof headStatement>>()
 
 function headStatement(column: Targets['column'], many: boolean) {
-  // Priorities are an organization's own: the enterprise's runners go by turns alone.
-  const order = column === undefined ? sql`"headWide", "headQueuedAt", id` : sql`"rank", "headTurn", "headQueuedAt", id`
   return prepared((db, { labels, list, one, heads }: { labels: string; list: string; one: number; heads: number }) => {
     const filter =
       column === undefined
@@ -482,39 +498,42 @@ function headStatement(column: Targets['column'], many: boolean) {
         : many
           ? sql`and ${sql.ref(column)} = target.value`
           : sql`and ${sql.ref(column)} = ${one}`
+    const filed = sql`from line where "rarestLabel" = label.value and "headQueuedAt" is not null ${filter}`
+    const byRank = sql`order by "rank", "headTurn", "headQueuedAt", id limit ${heads}`
+    // The enterprise's runners go by turns; an organization spends its turns on what it ranks first, so that is read too.
+    const first =
+      column === undefined
+        ? sql`select id from (select id ${filed} order by "headWide", "headQueuedAt", id limit ${heads}) as by_turn
+            union select id from (select id ${filed} and "rank" < 0 ${byRank}) as by_rank`
+        : sql`select id ${filed} ${byRank}`
     return isPostgres(db)
-      ? sql<LineRow>`select l.* from json_array_elements_text(${labels}::json) as label(value)
+      ? sql<LineRow>`select line.* from json_array_elements_text(${labels}::json) as label(value)
           ${many ? sql`cross join (select value::bigint from json_array_elements_text(${list}::json) as each(value)) as target(value)` : sql``}
-          cross join lateral (select * from line where "rarestLabel" = label.value and "headQueuedAt" is not null ${filter}
-            order by ${order} limit ${heads}) as l`
+          cross join lateral (${first}) as first join line on line.id = first.id`
       : sql<LineRow>`select line.* from json_each(${labels}) as label
           ${many ? sql`cross join json_each(${list}) as target` : sql``}
-          join line on line.id in (select id from line where "rarestLabel" = label.value and "headQueuedAt" is not null ${filter}
-            order by ${order} limit ${heads})`
+          join line on line.id in (${first})`
   })
 }
 
-/**
- * Lines in the order in which a runner tries them. Under one label by rank and turn; turns of different labels tell nothing of each other,
- * so the labels take turns themselves: of their first lines the one goes next whose label was served longest ago here (`served`).
- */
-function inTurn(rows: LineRow[], { scope }: Server, served: (label: string) => number): LineRow[] {
-  const isWide = scope.kind === 'enterprise'
-  const rankOf = ({ rank }: LineRow) => (isWide ? 0 : rank)
-  const turnOf = ({ headTurn, headWide }: LineRow) => (isWide ? headWide : headTurn) ?? 0
-  const within = (a: LineRow, b: LineRow) =>
-    rankOf(a) - rankOf(b) || turnOf(a) - turnOf(b) || (a.headQueuedAt ?? 0) - (b.headQueuedAt ?? 0) || a.id - b.id
-  const between = (a: LineRow, b: LineRow) =>
-    rankOf(a) - rankOf(b) || served(a.rarestLabel) - served(b.rarestLabel) || (a.headQueuedAt ?? 0) - (b.headQueuedAt ?? 0) || a.id - b.id
-  // Each lane backwards, so that its first line is taken off the end: there may be a hundred thousand.
-  let lanes = [...Map.groupBy(rows, ({ rarestLabel }) => rarestLabel).values()].map((lane) => lane.sort((a, b) => within(b, a)))
-  const ordered: LineRow[] = []
-  while (lanes.length > 0) {
-    const first = lanes.reduce((best, lane) => (between(lane.at(-1) as LineRow, best.at(-1) as LineRow) < 0 ? lane : best))
-    ordered.push(first.pop() as LineRow)
-    if (first.length === 0) lanes = lanes.filter((lane) => lane !== first)
-  }
-  return ordered
+const isWide = ({ scope }: Server) => scope.kind === 'enterprise'
+
+const waitingAs = (server: Server) => (row: LineRow) => ({
+  id: row.id,
+  ownerId: row.ownerId,
+  repositoryId: row.repositoryId,
+  label: row.rarestLabel,
+  rank: row.rank,
+  turn: (isWide(server) ? row.headWide : row.headTurn) ?? 0,
+  queuedAt: row.headQueuedAt ?? 0,
+  ahead: row.ahead,
+  row,
+})
+
+/** Runners of one place and group that find work under the same labels: those that share it fairly. */
+function poolOf({ scope, group }: Server, lines: readonly LineRow[]): string {
+  const labels = new Set(lines.map(({ rarestLabel }) => rarestLabel))
+  return JSON.stringify([scope.kind, scope.id, group?.id, ...[...labels].sort()])
 }
 
 /** The columns that a job has while a runner has it. */
@@ -527,6 +546,7 @@ async function lineTakeHead(db: Db, server: Server, line: Line, runner: ClaimedF
   const commits = commitsAllowed(server, line)
   const [row] = await (commits ? headTakeOf(db, line.id, runner, commits) : headTake(db, { lineId: line.id, ...runner }))
   const isMore = await lineSettle(db, line.id, row)
+  if (row && line.limitIds.length > 0) await limitsHold(db, row.id, line.limitIds)
   return row && { job: decodeJob(row), isMore }
 }
 

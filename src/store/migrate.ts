@@ -4,6 +4,7 @@ import * as firstSchema from './migrations/0001-first-schema.ts'
 import * as apps from './migrations/0007-apps.ts'
 import * as auditLog from './migrations/0009-audit-log.ts'
 import * as cancelTimeouts from './migrations/0004-cancel-timeouts.ts'
+import * as limitsAndShares from './migrations/0010-limits-and-shares.ts'
 import * as namesAndAttempts from './migrations/0011-names-and-attempts.ts'
 import * as ownersOfLines from './migrations/0003-owners-of-lines.ts'
 import * as runnerGroups from './migrations/0005-runner-groups.ts'
@@ -32,6 +33,8 @@ const migrations: Migration[] = [
   // An older node would order lines by another column than those that it fills.
   { name: '0008-queue-steering', breaking: true, up: queueSteering.up },
   { name: '0009-audit-log', breaking: false, up: auditLog.up },
+  // An older node would not know what counts for a limit.
+  { name: '0010-limits-and-shares', breaking: true, up: limitsAndShares.up },
   { name: '0011-names-and-attempts', breaking: false, up: namesAndAttempts.up },
 ]
 
@@ -52,9 +55,8 @@ export async function migrate(db: Db, now: number): Promise<void> {
       tx,
     )
     const { rows } = await sql<{ name: string; breaking: number }>`select "name", "breaking" from "migration"`.execute(tx)
-    const known = new Set(migrations.map(({ name }) => name))
-    const unknown = rows.find(({ name, breaking }) => breaking === 1 && !known.has(name))
-    if (unknown) throw new Error(`the database is of a later version (${unknown.name}): start a version that knows it`)
+    const later = laterAmong(rows)
+    if (later !== undefined) throw new Error(`the database is of a later version (${later}): start a version that knows it`)
 
     const done = new Set(rows.map(({ name }) => name))
     for (const { name, breaking, up } of migrations) {
@@ -63,4 +65,15 @@ export async function migrate(db: Db, now: number): Promise<void> {
       await sql`insert into "migration" values (${name}, ${breaking ? 1 : 0}, ${now})`.execute(tx)
     }
   })
+}
+
+/** The name of a breaking migration that a later version made since this one started: to go on beside it would do harm. */
+export async function laterMigration(db: Db): Promise<string | undefined> {
+  const { rows } = await sql<{ name: string; breaking: number }>`select "name", "breaking" from "migration"`.execute(db)
+  return laterAmong(rows)
+}
+
+function laterAmong(rows: { name: string; breaking: number }[]): string | undefined {
+  const known = new Set(migrations.map(({ name }) => name))
+  return rows.find(({ name, breaking }) => breaking === 1 && !known.has(name))?.name
 }

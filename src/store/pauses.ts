@@ -1,6 +1,5 @@
 import { sql, type Selectable } from 'kysely'
 import type { ScopeRef } from '../model/access.ts'
-import { literals } from './literals.ts'
 import { isPostgres, type Db } from './open.ts'
 import { prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
@@ -104,22 +103,4 @@ export async function pausesAmong(db: Db, of: { runnerIds: number[]; groupIds: n
     )
     .execute()
   return found.map(decode)
-}
-
-/** How many jobs of a rule are with runners; the rule's row is locked, so that two claims count one after the other. */
-export async function limitUse(db: Db, ruleId: number): Promise<{ running: number; effect: string } | undefined> {
-  const row = await db
-    .selectFrom('queueRule')
-    .select('effect')
-    .where('id', '=', ruleId)
-    .$if(isPostgres(db) && db.isTransaction, (query) => query.forUpdate())
-    .executeTakeFirst()
-  if (!row) return undefined
-  const { count } = await db
-    .selectFrom('job')
-    .select((eb) => eb.fn.countAll<number>().as('count'))
-    .where('limitId', '=', ruleId)
-    .where('status', 'in', literals(['assigned', 'in_progress']))
-    .executeTakeFirstOrThrow()
-  return { running: count, effect: row.effect }
 }

@@ -37,11 +37,12 @@ import {
   jobUpdate,
   lineSettle,
 } from './jobs.ts'
+import { limitsFull, limitsHold, limitsReplace } from './limits.ts'
 import { migrate } from './migrate.ts'
 import type { Db } from './open.ts'
 import { claimChecks } from './pauses.ts'
 import { lastPushOf } from './pushes.ts'
-import { jobsAhead, queuedPage, recentDurations } from './queue.ts'
+import { jobsAhead, queuedPage, recentDurations, runningAsking } from './queue.ts'
 import { groupPolicies } from './runner-groups.ts'
 import { candidatesFor, runnerById } from './runners.ts'
 import type { Schema } from './schema.ts'
@@ -54,6 +55,10 @@ test('no statement of a sign-in, a poll, a claim or a lease reads a whole table'
     await assignmentOfRunner(tx, 1)
     const server = { scope: { kind: 'organization', id: 1 }, labels: new Set(['a']), group: undefined } as const
     await claimHeads(tx, server)
+    await claimHeads(tx, { ...server, scope: { kind: 'enterprise', id: 1 } })
+    await limitsFull(tx, [1, 2])
+    await limitsHold(tx, 1, [1, 2])
+    await limitsReplace(tx, 1, [2])
     await jobClaim(tx, server, [], { runnerId: 1, runnerName: 'r', runnerGroupId: 1, runnerGroupName: 'Default' })
     await claimChecks(tx, { runnerId: 1, labels: ['a'] })
     await lineSettle(tx, 1)
@@ -74,7 +79,8 @@ test('no statement of a sign-in, a poll, a claim or a lease reads a whole table'
   })
 
   expect(count).toBeGreaterThan(8)
-  expect(scans).toEqual([])
+  // What is read within a limit is a subquery, which SQLite calls a scan of it.
+  expect(scans.filter((scan) => !/^SCAN (?:by_turn|by_rank|2-ROW VALUES CLAUSE)$/.test(scan))).toEqual([])
 })
 
 test('no statement of webhooks does, whatever the number of events and deliveries', async () => {
@@ -148,6 +154,7 @@ test('no statement of a page of the queue does', async () => {
     await jobsAhead(tx, { kind: 'organization', id: 1 }, { rarestLabel: 'a', rank: 0, turn: 1, wideTurn: 1 }, { id: 1, queuedAt: 1 }, 1000)
     await queuedPage(tx, { kind: 'organization', id: 1 }, { offset: 0, limit: 30 })
     await groupPolicies(tx, [1, 2])
+    await runningAsking(tx, 'a', { kind: 'organization', id: 1 })
     expect((await candidatesFor(tx, scopes, ['a', 'b'], 1000)).matching).toHaveLength(1)
   })
 

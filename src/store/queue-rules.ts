@@ -112,18 +112,6 @@ export async function reviewMove(db: Db, { ownerKind, ownerId, version }: Review
     .execute()
 }
 
-/** One line for each limit that jobs wait for. */
-export async function linesOfLimits(db: Db): Promise<{ limitId: number; lineId: number }[]> {
-  const found = await db
-    .selectFrom('line')
-    .select(['limitId', (eb) => eb.fn.min('id').as('lineId')])
-    .where('headQueuedAt', 'is not', null)
-    .where('limitId', 'is not', null)
-    .groupBy('limitId')
-    .execute()
-  return found.map(({ limitId, lineId }) => ({ limitId: limitId ?? 0, lineId }))
-}
-
 /** Jobs of a repository, or of an organization's repositories, that are in line or with a runner, by id. */
 export async function queuedJobsOf(db: Db, { ownerKind, ownerId }: Owner, afterJobId: number, limit: number): Promise<number[]> {
   const found = await db

@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import type { Reach, ScopeRef } from '../model/access.ts'
 import type { Job } from '../model/job.ts'
 import { decodeJob } from './jobs.ts'
+import { literals } from './literals.ts'
 import { isPostgres, type Db } from './open.ts'
 import { isWithin, NOTHING } from './reach.ts'
 
@@ -147,14 +148,29 @@ export async function jobsToFallBack(db: Db, now: number, limit: number): Promis
   return rows.map(({ id }) => id)
 }
 
+/** How many jobs that ask for a label are with runners, at a scope and below it. */
+export async function runningAsking(db: Db, label: string, scope: ScopeRef): Promise<number> {
+  const { count } = await db
+    .selectFrom('job')
+    .innerJoin('line', 'line.id', 'job.lineId')
+    .select((eb) => eb.fn.countAll<number>().as('count'))
+    .where('job.status', 'in', literals(['assigned', 'in_progress']))
+    .where(asks(db, label))
+    .$if(scope.kind === 'repository', (query) => query.where('line.repositoryId', '=', scope.id))
+    .$if(scope.kind === 'organization', (query) => query.where('line.ownerId', '=', scope.id))
+    .executeTakeFirstOrThrow()
+  return count
+}
+
+/** Whether a line's jobs ask for a label. */
+function asks(db: Db, label: string) {
+  return isPostgres(db)
+    ? sql<boolean>`exists (select 1 from json_array_elements_text(cast(line.labels as json)) as each(value) where value = ${label})`
+    : sql<boolean>`exists (select 1 from json_each(line.labels) where value = ${label})`
+}
+
 /** Some lines whose jobs ask for a label and stand waiting: whom to wake when it is no longer paused. */
 export async function linesAsking(db: Db, label: string, limit: number): Promise<number[]> {
-  const rows = await db
-    .selectFrom('line')
-    .select('id')
-    .where('headQueuedAt', 'is not', null)
-    .where('labels', 'like', `%${JSON.stringify(label).replaceAll(/[%\\]/g, '')}%`)
-    .limit(limit)
-    .execute()
+  const rows = await db.selectFrom('line').select('id').where('headQueuedAt', 'is not', null).where(asks(db, label)).limit(limit).execute()
   return rows.map(({ id }) => id)
 }

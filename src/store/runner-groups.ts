@@ -1,5 +1,5 @@
-import type { ExpressionBuilder, Selectable } from 'kysely'
-import type { Reach } from '../model/access.ts'
+import { sql, type ExpressionBuilder, type Selectable } from 'kysely'
+import type { Reach, ScopeRef } from '../model/access.ts'
 import {
   DEFAULT_GROUP_NAME,
   DEFAULT_GROUP_NUMBER,
@@ -12,6 +12,7 @@ import {
 } from '../model/runner-group.ts'
 import { batches } from './batches.ts'
 import type { Db } from './open.ts'
+import { prepared } from './prepared.ts'
 import { isWithin, NOTHING } from './reach.ts'
 import type { Schema } from './schema.ts'
 
@@ -60,6 +61,18 @@ export async function runnerGroupByNumber(db: Db, owner: GroupOwner, number: num
 export async function runnerGroupById(db: Db, id: number): Promise<RunnerGroup | undefined> {
   const row = await db.selectFrom('runnerGroup').selectAll().where('id', '=', id).executeTakeFirst()
   return row && decodeGroup(row)
+}
+
+/** Whether one of these places has a group of that name, in lower case; each place has the default one. */
+export async function groupExists(db: Db, places: readonly ScopeRef[], nameKey: string): Promise<boolean> {
+  if (nameKey === DEFAULT_GROUP_NAME.toLowerCase()) return true
+  const row = await db
+    .selectFrom('runnerGroup')
+    .select('id')
+    .where('nameKey', '=', nameKey)
+    .where((eb) => eb.or(places.map(({ kind, id }) => eb.and([eb('ownerKind', '=', kind as GroupOwner['kind']), eb('ownerId', '=', id)]))))
+    .executeTakeFirst()
+  return row !== undefined
 }
 
 function ofOwner(db: Db, owner: GroupOwner) {
@@ -259,16 +272,49 @@ async function inheritedGroupsNumber(
   if (missing.length === 0) return
   await db.transaction().execute(async (tx) => {
     let number = await nextNumber(tx, { kind: 'organization', id: organizationId })
-    for (const { id } of missing) {
-      const added = await tx
-        .insertInto('inheritedGroup')
-        .values({ organizationId, number, groupId: id, visibility: 'all', allowsPublicRepositories: null, updatedAt: now })
-        .onConflict((c) => c.doNothing())
-        .executeTakeFirst()
-      if ((added.numInsertedOrUpdatedRows ?? 0n) > 0n) number++
-    }
+    for (const { id } of missing) if (await inheritedInsert(tx, { organizationId, groupId: id, number, now })) number++
   })
 }
+
+/** False for a group that has its number in the organization. */
+async function inheritedInsert(
+  db: Db,
+  { organizationId, groupId, number, now }: { organizationId: number; groupId: number; number: number; now: number },
+): Promise<boolean> {
+  const added = await db
+    .insertInto('inheritedGroup')
+    .values({ organizationId, number, groupId, visibility: 'all', allowsPublicRepositories: null, updatedAt: now })
+    .onConflict((c) => c.doNothing())
+    .executeTakeFirst()
+  return (added.numInsertedOrUpdatedRows ?? 0n) > 0n
+}
+
+/**
+ * The number that a group of the enterprise has in the organization that owns a repository: its own there, given now if it has none yet.
+ * Undefined where a person owns the repository. Call it in a transaction.
+ */
+export async function inheritedGroupNumber(
+  db: Db,
+  { groupId, repositoryId, now }: { groupId: number; repositoryId: number; now: number },
+): Promise<number | undefined> {
+  const [owner] = await numbersForOwner(db, { groupId, repositoryId })
+  if (!owner || owner.number !== null) return owner?.number ?? undefined
+  const { organizationId } = owner
+  const number = await nextNumber(db, { kind: 'organization', id: organizationId })
+  if (await inheritedInsert(db, { organizationId, groupId, number, now })) return number
+  return (await inheritedRow(db, organizationId, groupId))?.number
+}
+
+const numbersForOwner = prepared((db, { groupId, repositoryId }: { groupId: number; repositoryId: number }) =>
+  db
+    .selectFrom('repository')
+    .innerJoin('account', (join) => join.onRef('account.id', '=', 'repository.ownerId').on('account.kind', '=', sql.lit('organization')))
+    .leftJoin('inheritedGroup', (join) =>
+      join.onRef('inheritedGroup.organizationId', '=', 'account.id').on('inheritedGroup.groupId', '=', groupId),
+    )
+    .select(['account.id as organizationId', 'inheritedGroup.number'])
+    .where('repository.id', '=', repositoryId),
+)
 
 function inheritedRow(db: Db, organizationId: number, groupId: number) {
   return db

@@ -252,13 +252,16 @@ export interface Schema {
     turn: Generated<number>
     wideTurn: Generated<number>
     askedLabels: string | null
-    limitId: number | null
     waitUntil: number | null
     waitRule: string | null
     fallbackAt: number | null
     fallback: string | null
     steeredBy: number | null
+    /** Whether it was moved by who manages only its repository. */
+    steeredFrom: 'repository' | 'above' | null
   }
+  /** A running job that counts for a rule's limit; rows of jobs that no longer run are swept by the next claim. */
+  limitHold: { ruleId: number; jobId: number }
   queueRule: {
     id: Generated<number>
     ownerKind: 'organization' | 'repository'
@@ -323,8 +326,9 @@ export interface Schema {
     headWide: number | null
     lastWide: Generated<number>
     servedWide: number | null
-    /** The rule that limits how many of the line's jobs run at once. */
-    limitId: number | null
+    /** JSON: the rules that limit how many of the line's jobs run at once; null for none. */
+    limitIds: string | null
+    ahead: 'lane' | 'all' | null
   }
   assignment: {
     id: Generated<number>

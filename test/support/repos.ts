@@ -28,7 +28,7 @@ export function makeTestGit(maxPushBytes?: number): { git: Git; dir: string } & 
 
 /** What use-cases of repositories need, on a real database, with the organization acme. */
 export async function makeRepoDeps() {
-  const database = await makeTestDatabase()
+  const database = await makeTestDatabase({ migrated: true })
   const db = openDatabase(database.config)
   await migrate(db, 1)
   const repos = makeTestGit()

@@ -17,6 +17,8 @@ export interface ServerProcess extends AsyncDisposable {
   start(): Promise<void>
   /** kill -9. */
   kill(): Promise<void>
+  /** Waits until it ends by itself; its exit code. */
+  end(): Promise<number | null>
   /** SIGTERM; its exit code. */
   stop(): Promise<number | null>
   output(): string
@@ -89,6 +91,7 @@ export async function makeServerProcess(options: ProcessOptions = {}): Promise<S
       child?.kill('SIGTERM')
       return ended
     },
+    end: () => ended,
     output: () => text,
     pid: () => child?.pid ?? 0,
     async [Symbol.asyncDispose]() {

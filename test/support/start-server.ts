@@ -63,7 +63,7 @@ export interface StartOptions {
 
 export async function startServer(options: StartOptions = {}): Promise<TestServer> {
   const dataDir = mkdtempSync(path.join(tmpdir(), 'fleetfoot-server-'))
-  const database = await makeTestDatabase()
+  const database = await makeTestDatabase({ migrated: true })
   const port = await freePort()
   const ownUrl = `http://127.0.0.1:${port}`
   const adminToken = newPersonalToken()

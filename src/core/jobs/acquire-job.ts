@@ -62,8 +62,8 @@ export async function acquireJob(deps: AcquireDeps, runner: Runner, requestId: s
       await jobEvent(tx, begun, 'job.in_progress', at, {
         runnerId: runner.id,
         runnerName: runner.name,
-        runnerGroupId: runner.groupNumber,
-        runnerGroupName: runner.groupName,
+        runnerGroupId: begun.runnerGroupId,
+        runnerGroupName: begun.runnerGroupName,
         assignmentId: given.id,
       })
       return begun

@@ -1,6 +1,6 @@
 import pLimit from 'p-limit'
 import { mayServe, type Line, type Server } from '../../model/job.ts'
-import { Lanes } from '../../model/lanes.ts'
+import { Shares } from '../../model/shares.ts'
 import { lineById, linesFiledUnder } from '../../store/jobs.ts'
 import type { Deps } from '../deps.ts'
 
@@ -29,11 +29,11 @@ const LINES_PER_LABEL = 64
  * seconds.
  */
 export class Dispatcher implements Disposable {
-  readonly #deps: Pick<Deps, 'db' | 'signals' | 'times' | 'log'>
+  readonly #deps: Pick<Deps, 'db' | 'now' | 'signals' | 'times' | 'log'>
   /** Sets keep the order in which polls came. Each waiter stands under each of its labels, and under the empty one. */
   readonly #byLabel = new Map<string, Set<Waiter>>()
   /** For the claims of this node. */
-  readonly lanes = new Lanes()
+  readonly shares: Shares
   /** Does a claim when its turn has come: a few go on at once. */
   readonly claim = pLimit(CLAIMS_AT_ONCE)
   readonly #byRunner = new Map<number, Set<Attended>>()
@@ -44,8 +44,9 @@ export class Dispatcher implements Disposable {
   #sweeping = false
   #waiting = 0
 
-  constructor(deps: Pick<Deps, 'db' | 'signals' | 'times' | 'log'>) {
+  constructor(deps: Pick<Deps, 'db' | 'now' | 'signals' | 'times' | 'log'>) {
     this.#deps = deps
+    this.shares = new Shares(deps.now)
     this.#listening = [
       deps.signals.listen('line', (id) => void this.#wakeForLineId(id)),
       deps.signals.listen('runner', (id) => this.#runnerChanged(id)),

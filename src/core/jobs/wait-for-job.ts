@@ -1,17 +1,28 @@
 import { randomUUID } from 'node:crypto'
 import { AppError } from '../../model/errors.ts'
 import { jobGuid, planGuid } from '../../model/identifiers.ts'
-import type { Assignment, Line, Server } from '../../model/job.ts'
+import type { Assignment, Server } from '../../model/job.ts'
 import { closedGroup, type GroupPolicy } from '../../model/runner-group.ts'
 import type { Runner } from '../../model/runner.ts'
-import { assignmentInsert, assignmentOfRunner, assignmentUpdate, claimHeads, jobById, jobClaim, jobUpdate } from '../../store/jobs.ts'
+import {
+  assignmentInsert,
+  assignmentOfRunner,
+  assignmentUpdate,
+  claimHeads,
+  jobById,
+  jobClaim,
+  jobUpdate,
+  type IsHeld,
+} from '../../store/jobs.ts'
+import { limitsFull, limitsTake } from '../../store/limits.ts'
 import { claimChecks } from '../../store/pauses.ts'
-import { groupPolicy } from '../../store/runner-groups.ts'
+import { groupPolicy, inheritedGroupNumber } from '../../store/runner-groups.ts'
 import { runnerById } from '../../store/runners.ts'
+import { transact } from '../../store/transact.ts'
 import type { Deps } from '../deps.ts'
 import { RunnerGone } from '../runners/runner-tokens.ts'
 import { heardOf } from '../runners/sessions.ts'
-import { holdsLine, isFull } from '../queue/holds.ts'
+import { holdsLine } from '../queue/holds.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import { endWithoutReport, returnToLine } from './end-job.ts'
 import { jobEvent } from './job-event.ts'
@@ -194,8 +205,8 @@ async function claim(
     .claim(async () => {
       const heads = abort.aborted ? undefined : await claimHeads(db, server)
       if (!heads) return undefined
-      return db.transaction().execute(async (tx) => {
-        const taken = await jobClaim(tx, server, heads, assignedTo, () => holdsOf(tx, runner, group), deps.dispatcher.lanes)
+      return transact(db, async (tx) => {
+        const taken = await jobClaim(tx, server, heads, assignedTo, () => holdsOf(tx, runner, group), deps.dispatcher.shares)
         if (!taken || taken === 'stale') return taken
         const { job, isMore } = taken
         const assignment = await assignmentInsert(tx, {
@@ -210,7 +221,8 @@ async function claim(
         })
         // The runner got a job by another poll of its session: the unique index says so, this claim is undone.
         if (!assignment) throw new DoublePoll()
-        await jobUpdate(tx, job.id, ['assigned'], { assignmentId: assignment.id })
+        const runnerGroupId = await groupNumberFor(tx, runner, job.repositoryId, now())
+        await jobUpdate(tx, job.id, ['assigned'], { assignmentId: assignment.id, runnerGroupId })
         await jobEvent(tx, job, 'job.assigned', now(), { runnerId: runner.id, assignmentId: assignment.id })
         return { job, assignment, isMore }
       })
@@ -229,24 +241,31 @@ async function claim(
 
 class DoublePoll extends Error {}
 
+/** The runner's group by its number where the job is: a group of the enterprise has another one in each organization. */
+async function groupNumberFor(tx: Deps['db'], { scope, groupId, groupNumber }: Runner, repositoryId: number, now: number): Promise<number> {
+  if (scope.kind !== 'enterprise' || groupId === null) return groupNumber
+  return (await inheritedGroupNumber(tx, { groupId, repositoryId, now })) ?? groupNumber
+}
+
 /** What keeps a runner from lines that its group would let it serve; asked in the claim, so that a pause or limit binds at once. */
-async function holdsOf(
-  tx: Deps['db'],
-  runner: Runner,
-  group: GroupPolicy | undefined,
-): Promise<'stale' | ((line: Line) => Promise<boolean>)> {
+async function holdsOf(tx: Deps['db'], runner: Runner, group: GroupPolicy | undefined): Promise<'stale' | IsHeld> {
   const checks = await claimChecks(tx, { runnerId: runner.id, labels: runner.labels.map(({ name }) => name.toLowerCase()) })
   if (group && (checks?.groupId !== group.id || checks.version !== group.version)) return 'stale'
   const pauses = checks?.pauses ?? []
   if (pauses.some(({ kind }) => kind !== 'label')) return 'stale'
   // Many lines may be of one limit: it is asked once a claim.
-  const full = new Map<number, boolean>()
-  return async ({ limitId, ...line }) => {
+  const known = new Map<number, boolean>()
+  return async ({ limitIds, ...line }) => {
     if (pauses.some((pause) => holdsLine(pause, line))) return true
-    if (limitId === null) return false
-    const known = full.get(limitId) ?? (await isFull(tx, limitId))
-    full.set(limitId, known)
-    return known
+    if (limitIds.length === 0) return false
+    const unknown = limitIds.filter((id) => !known.has(id))
+    if (unknown.length > 0) {
+      const full = await limitsFull(tx, unknown)
+      for (const id of unknown) known.set(id, full.has(id))
+    }
+    if (limitIds.some((id) => known.get(id))) return true
+    // Who took the last room meanwhile is found by looking anew: no lock is kept while others are waited for.
+    return (await limitsTake(tx, limitIds)) ? false : 'stale'
   }
 }
 

@@ -7,15 +7,18 @@ import type { Times } from '../../model/times.ts'
 import { enterpriseGet } from '../../store/accounts.ts'
 import type { QueueRule } from '../../model/queue-rule.ts'
 import { lineById } from '../../store/jobs.ts'
+import { limitsFull } from '../../store/limits.ts'
 import { pausesAmong, type Pause } from '../../store/pauses.ts'
 import { ruleById } from '../../store/queue-rules.ts'
-import { groupPolicies } from '../../store/runner-groups.ts'
+import { groupExists, groupPolicies } from '../../store/runner-groups.ts'
 import { candidatesFor, type Candidate } from '../../store/runners.ts'
 import type { Deps } from '../deps.ts'
-import { holdsLine, isFull } from '../queue/holds.ts'
+import { holdsLine } from '../queue/holds.ts'
 
 /** Beyond this many the numbers no longer help. */
 const COUNTED_AT_MOST = 1000
+/** Of the reasons of many pauses. */
+const REASONS_TOLD = 3
 
 export interface Waiting {
   reason: string
@@ -92,17 +95,31 @@ export async function queuedState(
     else if (refused.has(why)) refused.get(why)?.push(runner)
     else refused.set(why, [runner])
   }
-  if (allowed.length === 0) return none(refusedText(refused, line))
+  if (allowed.length === 0) {
+    const why = refusedText(refused, line)
+    if (why !== undefined) return none(`${count(refused.get(nearestMiss(refused) ?? 'public')?.length ?? 0)}, but ${why}`)
+    const isThere = line.groupName === null || (await groupExists(db, above, line.groupName))
+    return none(
+      isThere ? `no runner with these labels is in the group ${line.groupName ?? ''}` : `there is no runner group ${line.groupName}`,
+    )
+  }
   const pauses = [...own.pauses, ...shared.pauses]
   const label = pauses.find((pause) => holdsLine(pause, line))
   if (label) return none(`the label ${label.labelKey} is paused: ${label.reason}`)
-  if (line.limitId !== null && (await isFull(db, line.limitId))) return none(limitText(await ruleById(db, line.limitId)))
+  const [full] = await limitsFull(db, line.limitIds)
+  if (full !== undefined) return none(limitText(await ruleById(db, full)))
   const pauseOf = ({ id, groupId }: Candidate) =>
     pauses.find(({ kind, targetId }) => (kind === 'runner' && targetId === id) || (kind === 'group' && targetId === groupId))
   const free = allowed.filter((runner) => !pauseOf(runner))
   if (free.length === 0) return none(pausedText(allowed.length, pauseOf(allowed[0] as Candidate)))
   const online = free.filter((runner) => isOnline(runner, now(), times))
-  return { reason: stateText(free, now(), times), online: online.length, idle: online.filter(({ busy }) => !busy).length }
+  const idle = online.filter(({ busy }) => !busy).length
+  if (free.length === matching.length) return { reason: stateText(free, now(), times), online: online.length, idle }
+  const others = [
+    ...(free.length < allowed.length ? [pausedPart(allowed.filter((runner) => pauseOf(runner)).map(pauseOf))] : []),
+    ...(allowed.length < matching.length ? [refusedPart(refused, line)] : []),
+  ]
+  return { reason: mixedText(matching.length, free, others, now(), times), online: online.length, idle }
 }
 
 /** The runners of these places that have the labels, and every pause that may hold one of them. */
@@ -125,19 +142,48 @@ function pausedText(total: number, pause: Pause | undefined): string {
   return total === 1 ? `1 runner matches, ${of}: ${pause?.reason ?? ''}` : `${count(total)}, ${all(total)} paused: ${pause?.reason ?? ''}`
 }
 
+const REFUSALS = { workflow: 'run the workflow', repository: 'serve this repository', public: 'allow public repositories' } as const
+
 /** The nearest miss says most: the rule asked last that a runner failed. */
-function refusedText(refused: Map<Refusal, Candidate[]>, line: Line): string {
-  const groups = (runners: Candidate[]) => {
-    const names = [...new Set(runners.map(({ groupName }) => groupName))]
-    return `${names.length === 1 ? 'the runner group' : 'the runner groups'} ${names.join(', ')} ${names.length === 1 ? 'does' : 'do'}`
-  }
-  const byWorkflow = refused.get('workflow')
-  if (byWorkflow) return `${count(byWorkflow.length)}, but ${groups(byWorkflow)} not run the workflow ${line.workflow}`
-  const byRepository = refused.get('repository')
-  if (byRepository) return `${count(byRepository.length)}, but ${groups(byRepository)} not serve this repository`
-  const byPublic = refused.get('public')
-  if (byPublic) return `${count(byPublic.length)}, but ${groups(byPublic)} not allow public repositories`
-  return `no runner with these labels is in the group ${line.groupName ?? ''}`
+function nearestMiss(refused: Map<Refusal, Candidate[]>): keyof typeof REFUSALS | undefined {
+  return (['workflow', 'repository', 'public'] as const).find((each) => refused.has(each))
+}
+
+function refusedText(refused: Map<Refusal, Candidate[]>, line: Line): string | undefined {
+  const why = nearestMiss(refused)
+  if (!why) return undefined
+  const names = [...new Set(refused.get(why)?.map(({ groupName }) => groupName))]
+  const [groups, not] = names.length === 1 ? ['the runner group', 'does not'] : ['the runner groups', 'do not']
+  return `${groups} ${names.join(', ')} ${not} ${REFUSALS[why]}${why === 'workflow' ? ` ${line.workflow}` : ''}`
+}
+
+function refusedPart(refused: Map<Refusal, Candidate[]>, line: Line): string {
+  const total = [...refused.values()].reduce((sum, runners) => sum + runners.length, 0)
+  const why = refusedText(refused, line)
+  return why === undefined ? `${total} not in the group ${line.groupName ?? ''}` : `${total} not allowed, as ${why}`
+}
+
+function pausedPart(pauses: (Pause | undefined)[]): string {
+  const reasons = [...new Set(pauses.map((pause) => pause?.reason ?? ''))]
+  return `${pauses.length} paused (${reasons.slice(0, REASONS_TOLD).join('; ')}${reasons.length > REASONS_TOLD ? '; …' : ''})`
+}
+
+/** Some are free to take the job, others are not: who reads it should not wonder about those that it knows of. */
+function mixedText(total: number, free: Candidate[], others: string[], now: number, times: Times): string {
+  const { busy, offline, idle } = countsOf(free, now, times)
+  const parts = [
+    ...(idle > 0 ? [`${idle} idle`] : []),
+    ...(busy > 0 ? [`${busy} busy`] : []),
+    ...(offline > 0 ? [`${offline} offline`] : []),
+    ...others,
+  ]
+  return `${count(total)}: ${parts.join(', ')}${idle > 0 ? ': about to be given out' : ''}`
+}
+
+function countsOf(runners: Candidate[], now: number, times: Times): { busy: number; offline: number; idle: number } {
+  const busy = runners.filter((runner) => runner.busy).length
+  const offline = runners.filter((runner) => !runner.busy && !isOnline(runner, now, times)).length
+  return { busy, offline, idle: runners.length - busy - offline }
 }
 
 function nobodyText(labels: string[], somewhere: Set<string>, any: boolean): string {
@@ -149,9 +195,7 @@ function nobodyText(labels: string[], somewhere: Set<string>, any: boolean): str
 }
 
 function stateText(runners: Candidate[], now: number, times: Times): string {
-  const busy = runners.filter((runner) => runner.busy).length
-  const offline = runners.filter((runner) => !runner.busy && !isOnline(runner, now, times)).length
-  const idle = runners.length - busy - offline
+  const { busy, offline, idle } = countsOf(runners, now, times)
   const total = runners.length
   if (idle > 0)
     return `${count(total)}, ${idle === total ? (total === 1 ? 'idle' : `${all(total)} idle`) : `${idle} idle`}: about to be given out`

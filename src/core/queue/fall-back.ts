@@ -2,6 +2,7 @@ import { systemActor } from '../../model/access.ts'
 import { labelSet } from '../../model/job.ts'
 import { jobById, jobMove, lineById } from '../../store/jobs.ts'
 import { jobsOverWait, jobsToFallBack } from '../../store/queue.ts'
+import { transact } from '../../store/transact.ts'
 import type { Deps } from '../deps.ts'
 import { finishJob } from '../jobs/finish-job.ts'
 import { jobEvent } from '../jobs/job-event.ts'
@@ -16,7 +17,7 @@ export async function fallBack(deps: Pick<Deps, 'db' | 'now' | 'signals'>): Prom
   const { db, now, signals } = deps
   const ids = await jobsToFallBack(db, now(), BATCH)
   for (const id of ids) {
-    const moved = await db.transaction().execute(async (tx) => {
+    const moved = await transact(db, async (tx) => {
       const job = await jobById(tx, id)
       const [step, ...rest] = job?.fallback ?? []
       if (job?.status !== 'queued' || job.lineId === null || !step || (job.fallbackAt ?? 0) > now()) return undefined

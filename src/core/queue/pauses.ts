@@ -2,7 +2,8 @@ import { accountOfActor, type Actor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import { eventInsert } from '../../store/events.ts'
 import { pauseCount, pauseEnd, pauseList, pauseSet, type Pause, type PauseTarget } from '../../store/pauses.ts'
-import { linesAsking } from '../../store/queue.ts'
+import { accountById } from '../../store/accounts.ts'
+import { linesAsking, runningAsking } from '../../store/queue.ts'
 import { runnerGroupById, runnerGroupByNumber } from '../../store/runner-groups.ts'
 import { runnerById, runnersBusyOf } from '../../store/runners.ts'
 import { authorizeRunnerScope, type RunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
@@ -20,8 +21,10 @@ export interface PauseView {
   name: string
   /** The group's number in its scope; else the id. */
   number: number
-  /** Jobs that are still with what is paused: a drain is done at none. For labels not counted. */
-  running: number | null
+  /** Jobs that are still with what is paused, or ask for the label: a drain is done at none. */
+  running: number
+  /** Who made it, while that account is there. */
+  by: string | null
 }
 
 const PAUSES_LIMIT = 200
@@ -34,15 +37,17 @@ export async function listPauses(deps: PauseDeps, actor: Actor, ref: RunnerScope
 }
 
 async function viewOf({ db }: Pick<Deps, 'db'>, pause: Pause): Promise<PauseView> {
+  const by = pause.userId === null ? null : ((await accountById(db, pause.userId))?.login ?? null)
   if (pause.kind === 'runner') {
     const runner = await runnerById(db, pause.targetId)
-    return { pause, name: runner?.name ?? '', number: pause.targetId, running: runner?.busy ? 1 : 0 }
+    return { pause, name: runner?.name ?? '', number: pause.targetId, running: runner?.busy ? 1 : 0, by }
   }
   if (pause.kind === 'group') {
     const group = await runnerGroupById(db, pause.targetId)
-    return { pause, name: group?.name ?? '', number: group?.number ?? 0, running: await runnersBusyOf(db, pause.targetId) }
+    return { pause, name: group?.name ?? '', number: group?.number ?? 0, running: await runnersBusyOf(db, pause.targetId), by }
   }
-  return { pause, name: pause.labelKey, number: 0, running: null }
+  const running = await runningAsking(db, pause.labelKey, { kind: pause.scopeKind, id: pause.scopeId })
+  return { pause, name: pause.labelKey, number: 0, running, by }
 }
 
 /**

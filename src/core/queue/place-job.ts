@@ -6,7 +6,7 @@ import { accountById } from '../../store/accounts.ts'
 import { rulesFor } from '../../store/queue-rules.ts'
 import type { Deps } from '../deps.ts'
 
-const UNRULED: Placement = { rank: 0, limitId: null, waitUntil: null, waitRule: null, fallback: [] }
+const UNRULED: Placement = { rank: 0, limitIds: [], waitUntil: null, waitRule: null, fallback: [] }
 
 /** What the queue rules say of a job: its rank, its limit, how long it may wait and what it then asks for. */
 export async function placeJob(

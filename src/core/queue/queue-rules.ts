@@ -1,11 +1,19 @@
 import type { Actor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
-import { checkRule, type FallbackStep, type QueueRule, type RuleEffect, type RuleMatch } from '../../model/queue-rule.ts'
+import {
+  changedEffect,
+  checkRule,
+  type EffectChange,
+  type FallbackStep,
+  type QueueRule,
+  type RuleEffect,
+  type RuleMatch,
+} from '../../model/queue-rule.ts'
 import type { Job } from '../../model/job.ts'
-import { jobById, jobMove, jobUpdate, lineById } from '../../store/jobs.ts'
+import { jobById, jobMove, lineById } from '../../store/jobs.ts'
+import { limitsFull, limitsReplace, limitsSweep, linesOfLimits } from '../../store/limits.ts'
 import { eventInsert } from '../../store/events.ts'
 import {
-  linesOfLimits,
   queuedJobsOf,
   reviewAsk,
   reviewMove,
@@ -18,9 +26,9 @@ import {
 } from '../../store/queue-rules.ts'
 import { repositoryById } from '../../store/repositories.ts'
 import { runById } from '../../store/runs.ts'
+import { transact } from '../../store/transact.ts'
 import { authorizeRunnerScope, type RunnerScopeRef } from '../access/authorize.ts'
 import type { Deps } from '../deps.ts'
-import { isFull } from './holds.ts'
 import { placeJob } from './place-job.ts'
 import { queueReadNeeds, queueSteerNeeds } from './queue-needs.ts'
 
@@ -45,6 +53,11 @@ export async function listRules(deps: RuleDeps, actor: Actor, ref: RunnerScopeRe
   return ruleList(deps.db, { ownerKind: scope.kind, ownerId: scope.id })
 }
 
+/** One rule of theirs. @throws AppError not_found */
+export function getRule(deps: RuleDeps, actor: Actor, ref: RunnerScopeRef, id: number): Promise<QueueRule> {
+  return ownRule(deps, actor, ref, id)
+}
+
 /** Makes a rule; it binds the jobs that are queued from now on, and `review-queue` places those that stand in line anew. @throws AppError invalid */
 export async function createRule(deps: RuleDeps, actor: Actor, ref: RunnerScopeRef, input: RuleInput): Promise<QueueRule> {
   const owner = await ownerOf(deps, actor, ref)
@@ -66,14 +79,14 @@ export async function updateRule(
   deps: RuleDeps,
   actor: Actor,
   ref: RunnerScopeRef,
-  input: { id: number } & Partial<RuleInput>,
+  input: { id: number; effect: EffectChange } & Partial<Omit<RuleInput, 'effect'>>,
 ): Promise<QueueRule> {
   const rule = await ownRule(deps, actor, ref, input.id)
   const change = {
     name: input.name ?? rule.name,
     position: input.position ?? rule.position,
     match: input.match ?? rule.match,
-    effect: input.effect ?? rule.effect,
+    effect: changedEffect(rule.effect, input.effect),
     updatedAt: deps.now(),
   }
   checkRule({ ...rule, ...change })
@@ -146,7 +159,7 @@ async function replaceSafely(deps: Pick<Deps, 'db' | 'now' | 'signals' | 'log'>,
 }
 
 async function replace(deps: Pick<Deps, 'db' | 'now' | 'signals'>, jobId: number): Promise<boolean> {
-  const moved = await deps.db.transaction().execute(async (tx) => {
+  const moved = await transact(deps.db, async (tx) => {
     const job = await jobById(tx, jobId)
     if (!job || job.status === 'completed' || job.lineId === null || job.queuedAt === null) return undefined
     const [line, run, repository] = [
@@ -159,19 +172,21 @@ async function replace(deps: Pick<Deps, 'db' | 'now' | 'signals'>, jobId: number
     // Rules speak of what the workflow asked for, also after a fallback.
     const place = await placeJob(tx, { repository, run, workflow, labels: job.askedLabels ?? job.labels }, job.queuedAt)
     if (job.status !== 'queued') {
-      if (job.limitId !== place.limitId) await jobUpdate(tx, job.id, [job.status], { limitId: place.limitId })
+      await limitsReplace(tx, job.id, place.limitIds)
       return undefined
     }
-    const { limitId, waitUntil, waitRule } = place
-    const rank = job.steeredBy === null ? place.rank : line.rank
-    const fallback = job.steeredBy === null ? stepsLeft(job, place.fallback, deps.now()) : job.fallback
+    const { limitIds, waitUntil, waitRule } = place
+    const isFree = job.steeredBy === null
+    // Who manages only the repository let it yield; that keeps nobody above from putting it further back.
+    const rank = isFree ? place.rank : job.steeredFrom === 'repository' ? Math.max(line.rank, place.rank) : line.rank
+    const fallback = isFree ? stepsLeft(job, place.fallback, deps.now()) : job.fallback
     const isAsBefore =
       rank === line.rank &&
-      limitId === line.limitId &&
+      JSON.stringify(limitIds) === JSON.stringify(line.limitIds) &&
       waitUntil === job.waitUntil &&
       waitRule === job.waitRule &&
       JSON.stringify(fallback) === JSON.stringify(job.fallback)
-    return isAsBefore ? undefined : jobMove(tx, job, { ...line, rank, limitId }, { waitUntil, waitRule, fallback })
+    return isAsBefore ? undefined : jobMove(tx, job, { ...line, rank, limitIds }, { waitUntil, waitRule, fallback })
   })
   if (moved) deps.signals.send('line', moved.line.id)
   return moved !== undefined
@@ -184,7 +199,9 @@ function stepsLeft(job: Job, steps: FallbackStep[], now: number): FallbackStep[]
 
 /** Lets somebody look at lines that wait for a limit which has room again: whose job ended may be gone, or busy elsewhere. */
 export async function wakeLimited({ db, signals }: Pick<Deps, 'db' | 'signals'>): Promise<string> {
+  await limitsSweep(db)
   const waiting = await linesOfLimits(db)
-  for (const { limitId, lineId } of waiting) if (!(await isFull(db, limitId))) signals.send('line', lineId)
-  return `${waiting.length} limits`
+  const full = await limitsFull(db, [...new Set(waiting.flatMap(({ limitIds }) => limitIds))])
+  for (const { limitIds, lineId } of waiting) if (!limitIds.some((id) => full.has(id))) signals.send('line', lineId)
+  return `${waiting.length} sets of limits`
 }

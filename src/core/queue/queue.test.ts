@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { actionsClient } from '../../../test/support/actions-client.ts'
 import { eventually } from '../../../test/support/eventually.ts'
@@ -156,6 +157,137 @@ test('no more of a rule run at once than it says, and the next one says so', asy
   expect(first).toBeLessThan(second ?? 0)
 })
 
+test('every limit of a job binds, of the organization and of its repository, and the one that holds is named', async () => {
+  await using t = await startQueue()
+  await t.rule({ name: 'all', match: { repository: 'acme/*' }, most_at_once: 2, longest_wait_seconds: 86_400 })
+  await t.rule({ name: 'other', match: { repository: 'acme/other' }, most_at_once: 5 })
+  await t.rule({ name: 'rocket', most_at_once: 1, longest_wait_seconds: 600 }, '/repos/acme/rocket')
+  const [first, second] = await t.enqueue(t.rocket, 2)
+  const [third, fourth] = await t.enqueue(t.other, 2)
+  const [one, two, three] = [await t.runner(), await t.runner(), await t.runner()]
+  const job = await one.takeJob()
+  const listed = (await t.queue()) as unknown as { id: number; fails_at: string; waiting_since: string }[]
+  const waits = listed.find(({ id }) => id === second)
+  expect(Date.parse(waits?.fails_at ?? '') - Date.parse(waits?.waiting_since ?? '')).toBe(600_000)
+
+  expect(await t.reason(second ?? 0)).toBe('1 job runs, and the queue rule rocket allows no more at once')
+  const other = await two.takeJob()
+  expect(await three.poll()).toBeUndefined()
+  expect(await t.reason(fourth ?? 0, 'other')).toBe('2 jobs run, and the queue rule all allows no more at once')
+
+  await two.complete(other)
+  expect(await t.next(three)).toBe(fourth)
+  await one.complete(job)
+  expect(await t.next(three)).toBe(second)
+  expect(first).toBeLessThan(third ?? 0)
+  await wakeLimited(t.server.deps)
+  expect(await t.server.deps.db.selectFrom('limitHold').selectAll().execute()).toEqual([])
+})
+
+test('a repository gets no more of a runner by asking for many labels', async () => {
+  await using t = await startQueue()
+  const own: number[] = []
+  for (let i = 0; i < 3; i++) {
+    for (const label of ['a', 'b', 'c'])
+      own.push(...(await t.enqueue(t.rocket, 1, oneJob().replace('self-hosted', `[self-hosted, ${label}]`))))
+  }
+  const others = await t.enqueue(t.other, 4)
+  const runner = await t.runner('acme', ['a', 'b', 'c'])
+  const given = []
+  for (let i = 0; i < 8; i++) given.push((await t.next(runner)) ?? 0)
+  expect(given.filter((id) => others.includes(id))).toEqual(others)
+  expect(given.filter((id) => own.includes(id)).length).toBe(4)
+})
+
+test('on runners of the enterprise an organization orders its own jobs, and overtakes nobody else', async () => {
+  await using t = await startQueue()
+  await t.server.organization('beta')
+  const site = await t.server.repository('beta', 'site')
+  const mine = await t.enqueue(t.rocket, 3)
+  const theirs: number[] = []
+  for (let i = 0; i < 2; i++) {
+    const run = await queueRun(t.server, site, oneJob())
+    t.clock.ahead += 5
+    const [job] = await actionsClient(t.server.admin, 'beta/site').jobs(run.id)
+    theirs.push(job?.id ?? 0)
+  }
+  await t.call('PATCH', `/orgs/acme/queue/jobs/${mine[2]}`, { expedite: true })
+  const runner = await t.runner('enterprises/fleetfoot')
+  const given = []
+  for (let i = 0; i < 5; i++) given.push((await t.next(runner)) ?? 0)
+  expect(given).toEqual([mine[2], theirs[0], mine[0], theirs[1], mine[1]])
+})
+
+test('a moved job goes back to where the rules put it, and who manages a repository keeps nobody above from putting it back', async () => {
+  await using t = await startQueue()
+  const [a = 0, b = 0] = await t.enqueue(t.rocket, 2)
+  await t.call('PATCH', `/orgs/acme/queue/jobs/${b}`, { expedite: true })
+  await t.call('PATCH', `/repos/acme/rocket/queue/jobs/${a}`, { priority: 0 })
+  await t.rule({ name: 'late', priority: -5 })
+  await reviewQueue(t.server.deps)
+  const ranks = async () => new Map((await t.queue()).map(({ id, priority }) => [id, priority]))
+  expect(await ranks()).toEqual(
+    new Map([
+      [a, -5],
+      [b, 1000],
+    ]),
+  )
+  const admin = await t.server.user('ada')
+  await t.server.collaborator(t.rocket, 'ada', 'admin')
+  expect((await admin.call('PATCH', `/api/fleetfoot/repos/acme/rocket/queue/jobs/${b}`, { reset: true })).status).toBe(403)
+  await t.call('PATCH', `/orgs/acme/queue/jobs/${b}`, { reset: true })
+  expect((await ranks()).get(b)).toBe(-5)
+  const runner = await t.runner()
+  expect([await t.next(runner), await t.next(runner)]).toEqual([a, b])
+})
+
+test('a job that asks for many long labels waits like any other', async () => {
+  await using t = await startQueue()
+  const labels = Array.from({ length: 30 }, () => randomBytes(100).toString('hex'))
+  const [first, second] = await t.enqueue(t.rocket, 2, oneJob().replace('self-hosted', `[${labels.join(', ')}]`))
+  expect((await t.queue()).map(({ id }) => id)).toEqual([first, second])
+  expect(await t.next(await t.runner('acme', labels))).toBe(first)
+  expect(await t.server.deps.db.selectFrom('line').select('id').execute()).toHaveLength(1)
+})
+
+test('what is given of a rule changes, null ends a setting, and a key that is not known is refused', async () => {
+  await using t = await startQueue()
+  const made = await t.rule({ match: { branch: 'main' }, priority: 5, most_at_once: 3, fallback: [{ after_seconds: 9, labels: ['x'] }] })
+  const path = `/orgs/acme/queue/rules/${made.id}`
+  const changed = await t.call('PATCH', path, { longest_wait_seconds: 100, most_at_once: null, position: 7 })
+  expect(changed).toMatchObject({ priority: 5, longest_wait_seconds: 100, position: 7, match: { branch: 'main' } })
+  expect(changed).not.toHaveProperty('most_at_once')
+  expect(await t.call('GET', path)).toEqual(changed)
+  await t.call('PATCH', path, { priority: null, longest_wait_seconds: null, fallback: null }, 422)
+  for (const body of [{ match: { brnach: 'x' } }, { max_at_once: 3 }, { fallback: [{ after: 3, labels: ['a'] }] }]) {
+    await t.call('POST', '/orgs/acme/queue/rules', { name: 'e', priority: 5, ...body }, 422)
+    await t.call('PATCH', path, body, 422)
+  }
+  await t.call('GET', '/orgs/acme/queue/rules/999', undefined, 404)
+  await t.call('PUT', '/orgs/acme/queue/pauses/labels/x', { reason: 'r', drian: true }, 422)
+})
+
+test('the reason tells of runners that are paused, not allowed, busy and offline beside each other', async () => {
+  await using t = await startQueue()
+  const one = await t.runner()
+  const two = await t.runner()
+  await t.enqueue(t.rocket)
+  await two.takeJob()
+  await t.call('PUT', `/orgs/acme/queue/pauses/runners/${one.id}`, { reason: 'disk swap' })
+  const [job] = await t.enqueue(t.rocket)
+  expect(await t.reason(job ?? 0)).toBe('2 runners match: 1 busy, 1 paused (disk swap)')
+
+  const answer = await t.server.admin('POST', '/orgs/acme/actions/runner-groups', { name: 'gpu', visibility: 'selected' })
+  const group = (await answer.json()) as { id: number }
+  const three = await t.runner()
+  await t.server.admin('PUT', `/orgs/acme/actions/runner-groups/${group.id}/runners/${three.id}`)
+  expect(await t.reason(job ?? 0)).toBe(
+    '3 runners match: 1 busy, 1 paused (disk swap), 1 not allowed, as the runner group gpu does not serve this repository',
+  )
+  const [lost] = await t.enqueue(t.rocket, 1, oneJob().replace('runs-on: self-hosted', 'runs-on:\n      group: nosuch'))
+  expect(await t.reason(lost ?? 0)).toBe('there is no runner group nosuch')
+})
+
 test('after a time a job asks for other labels, keeps its time, and is taken', async () => {
   await using t = await startQueue()
   await t.rule({ match: { labels: ['GPU'] }, fallback: [{ after_seconds: 60, labels: ['self-hosted'] }] })
@@ -200,7 +332,7 @@ test.each([
   const current = await runner.takeJob()
   const path = `/orgs/acme/queue/pauses/${what}/${target(runner)}`
   const paused = await t.call('PUT', path, { reason: 'new disk', drain: true })
-  expect(paused).toMatchObject({ reason: 'new disk', drain: true, running: what === 'labels' ? null : 1 })
+  expect(paused).toMatchObject({ reason: 'new disk', drain: true, running: 1, paused_by: 'admin' })
 
   await runner.complete(current)
   const [job] = await t.enqueue(t.rocket)
@@ -208,7 +340,7 @@ test.each([
   expect(await t.reason(job ?? 0)).toBe(says)
   expect(await t.call('GET', '/orgs/acme/queue/pauses')).toMatchObject({
     total_count: 1,
-    pauses: [{ running: what === 'labels' ? null : 0 }],
+    pauses: [{ running: 0 }],
   })
 
   await t.call('DELETE', path)

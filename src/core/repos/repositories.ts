@@ -11,7 +11,7 @@ import {
 import { checkRepositoryName, type Account, type Repository } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
 import { isRefName } from '../../model/push.ts'
-import { accountById, accountByLogin, membershipRole } from '../../store/accounts.ts'
+import { accountById, accountByLogin, accountTouch, membershipRole } from '../../store/accounts.ts'
 import { installationAddRepository, installationAt, installationRepositories } from '../../store/apps.ts'
 import { eventInsert } from '../../store/events.ts'
 import { hooksDeleteOf } from '../../store/hooks.ts'
@@ -82,6 +82,8 @@ export async function createRepository(deps: RepositoryDeps, actor: Actor, input
     const made = await repositoryInsert(tx, row)
     if (made === undefined) throw nameTaken('Repository creation failed.')
     await formerRepositoryForget(tx, owner.id, name)
+    // Its owner tells how many there are.
+    await accountTouch(tx, owner.id, createdAt)
     // What an App makes, it reaches.
     if (actor.kind === 'installation' && actor.grant.selection === 'selected')
       await installationAddRepository(tx, actor.installationId, made)
@@ -284,7 +286,10 @@ export async function updateRepository(
         await formerRepositoryForget(tx, repository.owner.id, name)
         await formerRepositorySet(tx, { ownerId: repository.owner.id, name: repository.name, repositoryId: id })
       }
-      if (visibility !== repository.visibility) await linesSetPublic(tx, id, visibility === 'public')
+      if (visibility !== repository.visibility) {
+        await linesSetPublic(tx, id, visibility === 'public')
+        await accountTouch(tx, repository.owner.id, at)
+      }
       const payload = { from: { name: repository.name, visibility: repository.visibility }, to: { name, visibility } }
       await eventInsert(tx, { at, actor, kind: 'repository.updated', subject: { kind: 'repository', id }, repositoryId: id, payload })
     })
@@ -317,6 +322,7 @@ export async function deleteRepository(deps: RepositoryDeps & Pick<Deps, 'archiv
       throw new AppError('conflict', 'Jobs of this repository are running: cancel them or wait for their end.')
     }
     await hooksDeleteOf(tx, { kind: 'repository', id }, at)
+    await accountTouch(tx, owner.id, at)
     const payload = { fullName: `${owner.login}/${name}`, organizationId: owner.id }
     await eventInsert(tx, { at, actor, kind: 'repository.deleted', subject: { kind: 'repository', id }, repositoryId: id, payload })
   })

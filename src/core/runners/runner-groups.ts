@@ -446,7 +446,9 @@ export async function listGroupRunners(
   const view = await viewOf(deps, scope, input.number)
   if (view.kind === 'repository') throw notFound()
   const { id } = view.kind === 'own' ? view.group : view.inherited.group
-  return { scope, ...(await runnersOfGroup(deps.db, id, input)) }
+  const { runners, total } = await runnersOfGroup(deps.db, id, input)
+  // An inherited group has another number here than where its runners are registered.
+  return { scope, runners: runners.map((runner) => ({ ...runner, groupNumber: input.number })), total }
 }
 
 /** Puts exactly these runners in a group; who was there and is not named goes to the Default group. @throws AppError invalid, forbidden */

@@ -116,6 +116,7 @@ async function decide(
         timeoutMs: wholeMs(decision.timeoutMinutes),
         cancelTimeoutMs: wholeMs(decision.cancelTimeoutMinutes),
         queuedAt: at,
+        ahead: null,
         ...placement,
       },
     )

@@ -11,6 +11,7 @@ const Query = Type.Object({
   format: Type.Optional(Type.Union([Type.Literal('ndjson'), Type.Literal('csv')])),
   phrase: Type.Optional(Type.String({ maxLength: 1000 })),
 })
+const produces = ['application/x-ndjson', 'text/csv']
 const COLUMNS = [
   'id',
   'at',
@@ -31,7 +32,7 @@ export function auditLogRoutes(app: App, deps: Deps): void {
   app.get(
     '/orgs/:org/audit-log/export',
     {
-      config: { access: { by: 'actor' as const, need: needs.organizationAudit } },
+      config: { access: { by: 'actor' as const, need: needs.organizationAudit }, produces },
       schema: { params: Type.Object({ org: Type.String() }), querystring: Query },
     },
     (request, reply) => stream(deps, request, reply, request.query, { kind: 'organization', organization: { login: request.params.org } }),
@@ -39,7 +40,7 @@ export function auditLogRoutes(app: App, deps: Deps): void {
   app.get(
     '/enterprises/:enterprise/audit-log/export',
     {
-      config: { access: { by: 'actor' as const, need: needs.enterpriseAudit } },
+      config: { access: { by: 'actor' as const, need: needs.enterpriseAudit }, produces },
       schema: { params: Type.Object({ enterprise: Type.String() }), querystring: Query },
     },
     (request, reply) => stream(deps, request, reply, request.query, { kind: 'enterprise', slug: request.params.enterprise }),

@@ -1,19 +1,20 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
 import type { RunnerScopeRef } from '../../core/access/authorize.ts'
 import type { Deps } from '../../core/deps.ts'
 import { listQueue, type QueuedJob } from '../../core/queue/list-queue.ts'
 import { listPauses, pause, resume, type PauseView, type Target } from '../../core/queue/pauses.ts'
-import { createRule, deleteRule, listRules, updateRule } from '../../core/queue/queue-rules.ts'
+import { createRule, deleteRule, getRule, listRules, updateRule } from '../../core/queue/queue-rules.ts'
 import { steerJob, type Steering } from '../../core/queue/steer-job.ts'
-import { pageOf, PageQuery } from '../../http/paging.ts'
+import { addressOf, type AddressBook } from '../../http/addresses.ts'
+import { linkPages, pageOf, PageQuery } from '../../http/paging.ts'
 import { idOf, isoTime, scopeOf } from '../../http/places.ts'
 import type { App } from '../../http/server.ts'
 import '../../http/access.ts'
 import { needs, type Need } from '../../model/access.ts'
 import { fullName } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
-import { PRIORITY_LIMIT, type QueueRule, type RuleEffect } from '../../model/queue-rule.ts'
+import { changedEffect, PRIORITY_LIMIT, type EffectChange, type QueueRule } from '../../model/queue-rule.ts'
 
 const Text = (maxLength: number) => Type.String({ minLength: 1, maxLength, pattern: '^[^\\u0000-\\u001f\\u007f]*$' })
 const Priority = Type.Integer({ minimum: -PRIORITY_LIMIT, maximum: PRIORITY_LIMIT })
@@ -39,19 +40,26 @@ export const QueuedJobBody = Type.Object({
 })
 const QueueBody = Type.Object({ total_count: Type.Integer(), jobs: Type.Array(QueuedJobBody) })
 
-const Match = Type.Object({
-  repository: Type.Optional(Text(200)),
-  workflow: Type.Optional(Text(500)),
-  branch: Type.Optional(Text(500)),
-  event: Type.Optional(Text(100)),
-  actor: Type.Optional(Text(100)),
-  labels: Type.Optional(Labels),
-})
+/** A key that is not known is refused: a rule with a misspelt condition would speak of everything. */
+const STRICT = { additionalProperties: false }
+const Match = Type.Object(
+  {
+    repository: Type.Optional(Text(200)),
+    workflow: Type.Optional(Text(500)),
+    branch: Type.Optional(Text(500)),
+    event: Type.Optional(Text(100)),
+    actor: Type.Optional(Text(100)),
+    labels: Type.Optional(Labels),
+  },
+  STRICT,
+)
+const Fallback = Type.Array(Type.Object({ after_seconds: Seconds, labels: Labels }, STRICT), { minItems: 1, maxItems: 5 })
+const MostAtOnce = Type.Integer({ minimum: 1, maximum: 100_000 })
 const Rule = {
   priority: Type.Optional(Priority),
-  fallback: Type.Optional(Type.Array(Type.Object({ after_seconds: Seconds, labels: Labels }), { minItems: 1, maxItems: 5 })),
+  fallback: Type.Optional(Fallback),
   longest_wait_seconds: Type.Optional(Seconds),
-  most_at_once: Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000 })),
+  most_at_once: Type.Optional(MostAtOnce),
 }
 const Position = Type.Integer({ minimum: 0, maximum: 1_000_000 })
 
@@ -66,16 +74,31 @@ export const RuleBody = Type.Object({
   updated_at: Type.String(),
 })
 const RulesBody = Type.Object({ total_count: Type.Integer(), rules: Type.Array(RuleBody) })
-const CreateRule = Type.Object({ name: Text(100), position: Type.Optional(Position), match: Type.Optional(Match), ...Rule })
-/** A setting that is given replaces all settings of the rule. */
-const UpdateRule = Type.Object({ name: Type.Optional(Text(100)), position: Type.Optional(Position), match: Type.Optional(Match), ...Rule })
+const CreateRule = Type.Object({ name: Text(100), position: Type.Optional(Position), match: Type.Optional(Match), ...Rule }, STRICT)
+/** What is given changes, null ends a setting, the rest stays; `match` is changed as a whole. */
+const UpdateRule = Type.Object(
+  {
+    name: Type.Optional(Text(100)),
+    position: Type.Optional(Position),
+    match: Type.Optional(Match),
+    priority: Type.Optional(Type.Union([Priority, Type.Null()])),
+    fallback: Type.Optional(Type.Union([Fallback, Type.Null()])),
+    longest_wait_seconds: Type.Optional(Type.Union([Seconds, Type.Null()])),
+    most_at_once: Type.Optional(Type.Union([MostAtOnce, Type.Null()])),
+  },
+  STRICT,
+)
 
-const SteerRequest = Type.Object({
-  expedite: Type.Optional(Type.Literal(true)),
-  before: Type.Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER })),
-  priority: Type.Optional(Priority),
-  labels: Type.Optional(Labels),
-})
+const SteerRequest = Type.Object(
+  {
+    expedite: Type.Optional(Type.Literal(true)),
+    before: Type.Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER })),
+    priority: Type.Optional(Priority),
+    labels: Type.Optional(Labels),
+    reset: Type.Optional(Type.Literal(true)),
+  },
+  STRICT,
+)
 const SteeredBody = Type.Object({ id: Type.Integer(), run_id: Type.Integer(), name: Type.String(), labels: Type.Array(Type.String()) })
 
 export type PauseBody = Static<typeof PauseBody>
@@ -87,9 +110,12 @@ export const PauseBody = Type.Object({
   drain: Type.Boolean(),
   running: Type.Union([Type.Integer(), Type.Null()]),
   paused_at: Type.String(),
+  paused_by: Type.Union([Type.String(), Type.Null()]),
 })
 const PausesBody = Type.Object({ total_count: Type.Integer(), pauses: Type.Array(PauseBody) })
-const PauseRequest = Type.Object({ reason: Text(500), drain: Type.Optional(Type.Boolean()) })
+const PauseRequest = Type.Object({ reason: Text(500), drain: Type.Optional(Type.Boolean()) }, STRICT)
+
+type QueueDeps = Deps & { book: AddressBook }
 
 const SCOPES: { path: string; read: Need; steer: Need; rules: boolean }[] = [
   { path: '/enterprises/:enterprise', read: needs.enterpriseRunners, steer: needs.enterpriseRunners, rules: false },
@@ -98,11 +124,11 @@ const SCOPES: { path: string; read: Need; steer: Need; rules: boolean }[] = [
 ]
 
 /** The queue as people see and steer it: every waiting job, rules, moves of one job, pauses. See README.md. */
-export function queueRoutes(app: App, deps: Deps): void {
+export function queueRoutes(app: App, deps: QueueDeps): void {
   app.get(
     '/queue',
     { config: config(needs.enterpriseRunners), schema: { querystring: PageQuery, response: { 200: QueueBody } } },
-    (request) => waiting(deps, request, { kind: 'enterprise', slug: THE_ENTERPRISE }),
+    (request, reply) => waiting(deps, request, reply, { kind: 'enterprise', slug: THE_ENTERPRISE }),
   )
   for (const at of SCOPES) {
     waitingRoutes(app, deps, at)
@@ -117,9 +143,9 @@ const THE_ENTERPRISE = '1'
 type At = (typeof SCOPES)[number]
 const config = (need: Need) => ({ access: { by: 'actor' as const, need } })
 
-function waitingRoutes(app: App, deps: Deps, { path, read, steer }: At): void {
-  app.get(`${path}/queue`, { config: config(read), schema: { querystring: PageQuery, response: { 200: QueueBody } } }, (request) =>
-    waiting(deps, request, scopeOf(request)),
+function waitingRoutes(app: App, deps: QueueDeps, { path, read, steer }: At): void {
+  app.get(`${path}/queue`, { config: config(read), schema: { querystring: PageQuery, response: { 200: QueueBody } } }, (request, reply) =>
+    waiting(deps, request, reply, scopeOf(request)),
   )
   app.patch(
     `${path}/queue/jobs/:job_id`,
@@ -135,22 +161,30 @@ function waitingRoutes(app: App, deps: Deps, { path, read, steer }: At): void {
   )
 }
 
-async function waiting(deps: Deps, request: FastifyRequest, scope: RunnerScopeRef): Promise<Static<typeof QueueBody>> {
-  const { offset, limit } = pageOf(request.query as Static<typeof PageQuery>)
-  const { jobs, total } = await listQueue(deps, request.actor, { scope, offset, limit })
+async function waiting(
+  deps: QueueDeps,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  scope: RunnerScopeRef,
+): Promise<Static<typeof QueueBody>> {
+  const query = request.query as Static<typeof PageQuery>
+  const page = pageOf(query)
+  const { jobs, total } = await listQueue(deps, request.actor, { scope, offset: page.offset, limit: page.limit })
+  linkPages(reply, addressOf(deps.book, request), query, page, total)
   const now = deps.now()
   return { total_count: total, jobs: jobs.map((queued) => presentQueued(queued, now)) }
 }
 
-function steeringOf({ expedite, before, priority, labels }: Static<typeof SteerRequest>): Steering {
+function steeringOf({ expedite, before, priority, labels, reset }: Static<typeof SteerRequest>): Steering {
   const given: Steering[] = [
     ...(expedite ? [{ kind: 'expedite' as const }] : []),
     ...(before === undefined ? [] : [{ kind: 'before' as const, jobId: before }]),
     ...(priority === undefined ? [] : [{ kind: 'priority' as const, priority }]),
     ...(labels === undefined ? [] : [{ kind: 'labels' as const, labels }]),
+    ...(reset ? [{ kind: 'reset' as const }] : []),
   ]
   const [steering] = given
-  if (!steering || given.length > 1) throw new AppError('invalid', 'Give one of expedite, before, priority and labels')
+  if (!steering || given.length > 1) throw new AppError('invalid', 'Give one of expedite, before, priority, labels and reset')
   return steering
 }
 
@@ -187,23 +221,27 @@ function ruleRoutes(app: App, deps: Deps, { path, steer }: At): void {
         name,
         position,
         match,
-        effect: effectOf(request.body),
+        effect: changedEffect({}, effectOf(request.body)),
       })
       return reply.code(201).send(presentRule(made))
     },
+  )
+  app.get(
+    `${path}/queue/rules/:rule_id`,
+    { config: config(steer), schema: { params: RuleParams, response: { 200: RuleBody } } },
+    async (request) => presentRule(await getRule(deps, request.actor, scopeOf(request), idOf(request.params.rule_id))),
   )
   app.patch(
     `${path}/queue/rules/:rule_id`,
     { config: config(steer), schema: { params: RuleParams, body: UpdateRule, response: { 200: RuleBody } } },
     async (request) => {
       const { name, position, match } = request.body
-      const effect = effectOf(request.body)
       const updated = await updateRule(deps, request.actor, scopeOf(request), {
         id: idOf(request.params.rule_id),
         ...(name !== undefined && { name }),
         ...(position !== undefined && { position }),
         ...(match !== undefined && { match }),
-        ...(Object.keys(effect).length > 0 && { effect }),
+        effect: effectOf(request.body),
       })
       return presentRule(updated)
     },
@@ -214,10 +252,12 @@ function ruleRoutes(app: App, deps: Deps, { path, steer }: At): void {
   })
 }
 
-function effectOf({ priority, fallback, longest_wait_seconds, most_at_once }: Static<typeof UpdateRule>): RuleEffect {
+function effectOf({ priority, fallback, longest_wait_seconds, most_at_once }: Static<typeof UpdateRule>): EffectChange {
   return {
     ...(priority !== undefined && { priority }),
-    ...(fallback && { fallback: fallback.map(({ after_seconds, labels }) => ({ afterSeconds: after_seconds, labels })) }),
+    ...(fallback !== undefined && {
+      fallback: fallback?.map(({ after_seconds, labels }) => ({ afterSeconds: after_seconds, labels })) ?? null,
+    }),
     ...(longest_wait_seconds !== undefined && { longestWaitSeconds: longest_wait_seconds }),
     ...(most_at_once !== undefined && { mostAtOnce: most_at_once }),
   }
@@ -266,6 +306,7 @@ function pauseRoutes(app: App, deps: Deps, { path, steer }: At): void {
   }
 }
 
-function presentPause({ pause: { kind, reason, isDrain, createdAt }, name, number, running }: PauseView): PauseBody {
-  return { kind, id: kind === 'label' ? null : number, name, reason, drain: isDrain, running, paused_at: isoTime(createdAt) }
+function presentPause({ pause: { kind, reason, isDrain, createdAt }, name, number, running, by }: PauseView): PauseBody {
+  const id = kind === 'label' ? null : number
+  return { kind, id, name, reason, drain: isDrain, running, paused_at: isoTime(createdAt), paused_by: by }
 }

@@ -52,7 +52,7 @@ test('a package that says it is too large is refused before it is sent', async (
   const status = await new Promise<number | undefined>((resolve, reject) => {
     const upload = request(`${server.url}${PACKAGES}/${NAME}`, {
       method: 'PUT',
-      headers: { Authorization: `token ${server.adminToken}`, 'Content-Length': 2 * 1024 ** 3 },
+      headers: { Authorization: `token ${server.adminToken}`, 'User-Agent': 'test', 'Content-Length': 2 * 1024 ** 3 },
     })
     upload.on('response', (answer) => {
       resolve(answer.statusCode)

@@ -58,13 +58,17 @@ function ownRoutes(app: App, deps: RestDeps): void {
   )
   app.get(
     '/app',
-    { config: config(needs.app, 'apps/apps#get-the-authenticated-app'), schema: { operationId: 'apps/get-authenticated' } },
+    // It tells how often the App is installed.
+    {
+      config: { ...config(needs.app, 'apps/apps#get-the-authenticated-app'), isLive: true },
+      schema: { operationId: 'apps/get-authenticated' },
+    },
     async (request) => presentApp(basesOf(deps, request), await getOwnApp(deps, request.actor)),
   )
   app.get(
     '/apps/:app_slug',
     {
-      config: config(needs.anyone, 'apps/apps#get-an-app'),
+      config: { ...config(needs.anyone, 'apps/apps#get-an-app'), isLive: true },
       schema: { operationId: 'apps/get-by-slug', params: Type.Object({ app_slug: Type.String() }) },
     },
     async (request) => presentApp(basesOf(deps, request), await getApp(deps, request.params.app_slug)),

@@ -33,15 +33,19 @@ interface GraphQLError {
  * Served where the room is, so that `/api/graphql` and, for hosts that begin with `api.`, `/graphql` are the same.
  */
 export function graphqlRoutes(app: App, deps: RestDeps): void {
-  app.post('/graphql', { config: { access: { by: 'actor', need: needs.self } }, schema: { body: QueryBody } }, async (request) => {
-    try {
-      return await answer(deps, request, parseQuery(request.body.query, request.body.variables ?? {}))
-    } catch (error) {
-      if (!(error instanceof QueryError)) throw error
-      const message = `${error.message}. Most of what is here is answered by the REST API only.`
-      return { errors: [{ type: 'UNSUPPORTED', message, locations: [{ line: 1, column: 1 }] }] }
-    }
-  })
+  app.post(
+    '/graphql',
+    { config: { access: { by: 'actor', need: needs.self }, rateResource: 'graphql' }, schema: { body: QueryBody } },
+    async (request) => {
+      try {
+        return await answer(deps, request, parseQuery(request.body.query, request.body.variables ?? {}))
+      } catch (error) {
+        if (!(error instanceof QueryError)) throw error
+        const message = `${error.message}. Most of what is here is answered by the REST API only.`
+        return { errors: [{ type: 'UNSUPPORTED', message, locations: [{ line: 1, column: 1 }] }] }
+      }
+    },
+  )
 }
 
 async function answer(deps: RestDeps, request: FastifyRequest, asked: Selection[]) {

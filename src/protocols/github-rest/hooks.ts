@@ -150,7 +150,9 @@ function crudRoutes(app: App, deps: RestDeps, place: Place): void {
   })
 
   const get = declare(place, 'read', 'get-webhook')
-  app.get(`${hooks}/:hook_id`, { config: get.config, schema: { ...get.schema, params: HookParams } }, async (request) => {
+  // Those of repositories tell how the last request ended.
+  const getConfig = { ...get.config, isLive: place.kind === 'repository' }
+  app.get(`${hooks}/:hook_id`, { config: getConfig, schema: { ...get.schema, params: HookParams } }, async (request) => {
     const { owner, hook } = await getHook(deps, request.actor, placeOf(place, request), idOf(request.params.hook_id))
     return presentHook(basesOf(deps, request), homeOf(owner), hook)
   })

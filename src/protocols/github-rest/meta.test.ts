@@ -54,6 +54,47 @@ test('asking for the rate limit is free, anything else is counted', async () => 
   expect(body.resources.core).toEqual(body.rate)
 })
 
+test('GraphQL and machines that register are counted apart', async () => {
+  await using server = await startServer()
+  const mona = await server.user('mona')
+  await server.organization('acme', { mona: 'owner' })
+  const registration = await server.registrationToken('/orgs/acme', mona.token)
+  const byMachine = { Authorization: `RemoteAuth ${registration}` }
+  const body = { url: `${server.url}/acme`, runner_event: 'register' }
+
+  const query = await mona.call('POST', '/api/graphql', { query: '{ viewer { login } }' })
+  const registered = await server.call(undefined)('POST', '/actions/runner-registration', body, byMachine)
+  const listed = await server.call(undefined)('GET', '/orgs/acme/actions/runners', undefined, byMachine)
+  const told = ({ headers }: Response) => [headers.get('x-ratelimit-resource'), headers.get('x-ratelimit-used')]
+  expect([query.status, ...told(query)]).toEqual([200, 'graphql', '1'])
+  expect([registered.status, ...told(registered)]).toEqual([200, 'actions_runner_registration', '1'])
+  expect([listed.status, ...told(listed)]).toEqual([200, 'actions_runner_registration', '2'])
+
+  const { resources } = await fits('rate-limit/get', 200, mona.call('GET', '/rate_limit'))
+  expect(resources).toMatchObject({
+    core: { used: 1 },
+    graphql: { limit: 5000, used: 1, remaining: 4999 },
+    actions_runner_registration: { limit: 10_000, used: 2, remaining: 9998 },
+  })
+})
+
+test('no more is told to be used than there is, whether the rest is refused or not', async () => {
+  await using server = await startServer()
+  await using strict = await startServer({ config: { rateLimit: 60 } })
+  for (const [at, status, remaining] of [
+    [server, 200, '1'],
+    [strict, 403, '0'],
+  ] as const) {
+    const anybody = at.call(undefined)
+    for (let i = 0; i < 65; i++) await anybody('GET', '/zen')
+    const answer = await anybody('GET', '/zen')
+    const { headers } = answer
+    expect(answer.status).toBe(status)
+    expect([headers.get('x-ratelimit-limit'), headers.get('x-ratelimit-remaining')]).toEqual(['60', remaining])
+    expect(Number(headers.get('x-ratelimit-used'))).toBe(60 - Number(remaining))
+  }
+})
+
 test('where a limit is set it is kept, in words that clients wait by; machines register all the same', async () => {
   await using server = await startServer({ config: { rateLimit: 60 } })
   await server.organization('acme')

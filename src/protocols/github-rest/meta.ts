@@ -1,7 +1,9 @@
 import { Type } from 'typebox'
+import { API_VERSIONS, ENTERPRISE_VERSION } from '../../http/github-manners.ts'
+import type { RateResource } from '../../http/rate-limits.ts'
 import type { App } from '../../http/server.ts'
 import { needs } from '../../model/access.ts'
-import { API_VERSIONS, ENTERPRISE_VERSION, type RestDeps } from './room.ts'
+import type { RestDeps } from './room.ts'
 import { basesOf } from './runs.ts'
 
 const anyone = { access: { by: 'actor' as const, need: needs.anyone } }
@@ -30,15 +32,16 @@ export function metaRoutes(app: App, deps: RestDeps): void {
     '/rate_limit',
     { config: { ...anyone, docs: 'rate-limit/rate-limit', freeOfCharge: true }, schema: { operationId: 'rate-limit/get' } },
     async (request) => {
-      const core = deps.rateLimits.count(request, 0)
+      const counted = (resource: RateResource) => deps.rateLimits.state(request, resource)
+      const core = counted('core')
       const unused = (limit: number) => ({ limit, used: 0, remaining: limit, reset: core.reset })
       const resources = {
         core,
         search: unused(30),
-        graphql: unused(5000),
+        graphql: counted('graphql'),
         integration_manifest: unused(5000),
         source_import: unused(100),
-        actions_runner_registration: unused(10_000),
+        actions_runner_registration: counted('actions_runner_registration'),
         scim: unused(15_000),
         dependency_snapshots: unused(100),
         code_search: unused(10),

@@ -1,12 +1,13 @@
 import type { FastifyRequest } from 'fastify'
 import { baseOf } from '../../http/addresses.ts'
+import { ENTERPRISE_VERSION } from '../../http/github-manners.ts'
 import { describeRoutes } from '../../http/openapi.ts'
 import type { App } from '../../http/server.ts'
 import '../../http/access.ts'
 import type { ServedRoute } from '../../http/served-route.ts'
 import { needs } from '../../model/access.ts'
 import { OPERATIONS } from './operations.ts'
-import { ENTERPRISE_VERSION, type RestDeps } from './room.ts'
+import type { RestDeps } from './room.ts'
 
 const config = { access: { by: 'actor' as const, need: needs.anyone } }
 

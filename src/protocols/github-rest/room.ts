@@ -1,79 +1,20 @@
-import { createHash } from 'node:crypto'
-import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Deps } from '../../core/deps.ts'
-import type { Dispatcher } from '../../core/jobs/dispatcher.ts'
+import type { FastifyRequest } from 'fastify'
 import { visibleMovedRepository } from '../../core/repos/repositories.ts'
+import type { Dispatcher } from '../../core/jobs/dispatcher.ts'
 import type { KeyPool } from '../../core/runners/key-pool.ts'
-import { baseOf, type AddressBook } from '../../http/addresses.ts'
-import { useDeclaredAccess } from '../../http/access.ts'
-import { useAnyJson } from '../../http/body.ts'
+import { baseOf } from '../../http/addresses.ts'
+import { useGitHubManners, type MannersDeps } from '../../http/github-manners.ts'
 import type { App } from '../../http/server.ts'
-import { useSignIn } from '../../http/sign-in.ts'
-import { grantOf } from '../../model/access.ts'
-import { AppError } from '../../model/errors.ts'
-import { acceptedPermissions } from '../../model/permissions.ts'
-import { unsupportedAccept, unsupportedVersion, useGitHubErrors } from './errors.ts'
-import type { RateLimits } from './rate-limits.ts'
 
-export type RestDeps = Deps & {
+export type RestDeps = MannersDeps & {
   jitKeys: KeyPool
   dispatcher: Dispatcher
-  book: AddressBook
-  rateLimits: RateLimits
   shutdown: AbortSignal
 }
 
-/** The version of GitHub Enterprise Server whose description we serve. */
-export const ENTERPRISE_VERSION = '3.19.0'
-export const API_VERSIONS = ['2026-03-10', '2022-11-28']
-const DEFAULT_API_VERSION = '2022-11-28'
-
-const EXPOSED =
-  'ETag, Link, Location, Retry-After, X-GitHub-OTP, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Used, X-RateLimit-Resource, X-RateLimit-Reset, X-OAuth-Scopes, X-Accepted-OAuth-Scopes, X-Poll-Interval, X-GitHub-Media-Type, X-GitHub-SSO, X-GitHub-Request-Id, Deprecation, Sunset'
-
-/** Set on every answer of the room, also errors (rest-api.md 3.9). */
-const HEADERS = Object.entries({
-  'X-GitHub-Media-Type': 'github.v3; format=json',
-  'X-GitHub-Enterprise-Version': ENTERPRISE_VERSION,
-  'Access-Control-Allow-Origin': '*',
-  'Access-Control-Expose-Headers': EXPOSED,
-  'X-Content-Type-Options': 'nosniff',
-  'X-Frame-Options': 'deny',
-  'Referrer-Policy': 'origin-when-cross-origin, strict-origin-when-cross-origin',
-  'Content-Security-Policy': "default-src 'none'",
-  Vary: 'Accept, Authorization, Cookie, X-GitHub-OTP, Accept-Encoding, Accept, X-Requested-With',
-})
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    apiVersion: string
-  }
-}
-
-/** Makes a Fastify scope the room of GitHub's REST API: its credentials, headers, bodies, conditional requests and errors. */
+/** Makes a Fastify scope the room of GitHub's REST API. */
 export function useGitHubRest(room: App, deps: RestDeps): void {
-  useGitHubErrors(room, (request) => movedTo(deps, request))
-  useAnyJson(room)
-  room.decorateRequest('apiVersion', DEFAULT_API_VERSION)
-  room.addHook('onRequest', async (request, reply) => {
-    // On the raw answer: cheaper than Fastify's own store, and errors carry them too.
-    for (const [name, value] of HEADERS) reply.raw.setHeader(name, value)
-    if (request.method === 'OPTIONS') return preflight(reply)
-    checkHeaders(request)
-    reply.raw.setHeader('X-GitHub-Api-Version-Selected', request.apiVersion)
-    return undefined
-  })
-  useSignIn(room, deps)
-  // Before the need is checked: who is refused is told what it would take.
-  room.addHook('onRequest', async (request, reply) => {
-    deps.rateLimits.write(request, reply)
-    writeScopes(request, reply)
-  })
-  useDeclaredAccess(room, deps)
-  room.addHook('onSend', async (request, reply) => {
-    if (request.method !== 'OPTIONS') deps.rateLimits.writeRefused(request, reply)
-  })
-  room.addHook('onSend', async (request, reply, payload) => conditional(deps, request, reply, payload))
+  useGitHubManners(room, deps, { movedTo: (request) => movedTo(deps, request), mayBeStale: true })
 }
 
 /** The canonical address of a repository that is asked for by a name it had once, for those who may see it. */
@@ -84,82 +25,6 @@ async function movedTo(deps: RestDeps, request: FastifyRequest): Promise<string 
   if (id === undefined) return undefined
   const rest = request.url.replace(/^\/api\/v3\/repos\/[^/?]*\/[^/?]*/, '')
   return `${apiOf(deps, request)}/repositories/${id}${rest}`
-}
-
-function preflight(reply: FastifyReply) {
-  return reply
-    .headers({
-      'Access-Control-Allow-Methods': 'GET, POST, PATCH, PUT, DELETE',
-      'Access-Control-Allow-Headers':
-        'Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Unmodified-Since, Accept-Encoding, X-GitHub-OTP, X-Requested-With, User-Agent, X-GitHub-Api-Version',
-      'Access-Control-Max-Age': '86400',
-    })
-    .code(204)
-    .send()
-}
-
-function checkHeaders(request: FastifyRequest): void {
-  const { headers } = request
-  if (!headers['user-agent']) {
-    throw new AppError('forbidden', 'Missing or invalid User Agent string. Please make sure your request has a User-Agent header.')
-  }
-  const version = headers['x-github-api-version']
-  if (version !== undefined && !API_VERSIONS.includes(String(version))) throw unsupportedVersion(String(version))
-  request.apiVersion = version === undefined ? DEFAULT_API_VERSION : String(version)
-  const accept = headers.accept ?? ''
-  if (request.routeOptions.config.isStream && accept.includes('text/event-stream')) return
-  if (accept !== '' && !accept.split(',').some(isJson)) throw unsupportedAccept(accept)
-}
-
-/** Any type of GitHub's, JSON itself, or anything at all. */
-function isJson(part: string): boolean {
-  const type = part.split(';')[0]?.trim().toLowerCase() ?? ''
-  return (
-    type === '' ||
-    type === '*/*' ||
-    type === 'application/*' ||
-    type === 'application/json' ||
-    /^application\/vnd\.github[a-z0-9.+-]*$/.test(type)
-  )
-}
-
-/** What the token has and what the call would take: gh tells its users from the two which scope to add. */
-function writeScopes(request: FastifyRequest, reply: FastifyReply): void {
-  const { actor } = request
-  const access = request.routeOptions.config.access
-  if (grantOf(actor)) {
-    const accepted = access?.by === 'actor' ? acceptedPermissions(access.need.permission) : undefined
-    if (accepted !== undefined) reply.raw.setHeader('X-Accepted-GitHub-Permissions', accepted)
-  }
-  if (actor.kind !== 'user') return
-  if (!actor.token.grant) reply.raw.setHeader('X-OAuth-Scopes', [...actor.token.scopes].sort().join(', '))
-  if (!actor.token.grant && access?.by === 'actor')
-    reply.raw.setHeader('X-Accepted-OAuth-Scopes', [...access.need.accepted].sort().join(', '))
-  const { expiresAt } = actor.token
-  if (expiresAt !== null) {
-    const text = `${new Date(expiresAt).toISOString().slice(0, 19).replace('T', ' ')} UTC`
-    reply.raw.setHeader('github-authentication-token-expiration', text)
-  }
-}
-
-/** ETag of the body and 304 for one that the client has (rest-api.md 3.7). */
-async function conditional(deps: RestDeps, request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
-  const { statusCode } = reply
-  if (typeof payload !== 'string' || (statusCode !== 200 && statusCode !== 201)) return payload
-  const etag = `"${createHash('sha256').update(payload).digest('hex')}"`
-  reply.header('ETag', etag)
-  if (request.method !== 'GET' && request.method !== 'HEAD') return payload
-  reply.header('Cache-Control', request.actor.kind === 'anonymous' ? 'public, max-age=60, s-maxage=60' : 'private, max-age=60, s-maxage=60')
-  const wanted = request.headers['if-none-match']
-  if (wanted === undefined || !matchesEtag(wanted, etag)) return payload
-  deps.rateLimits.refund(request, reply)
-  reply.code(304).removeHeader('Content-Type')
-  reply.removeHeader('Content-Length')
-  return ''
-}
-
-function matchesEtag(header: string, etag: string): boolean {
-  return header === '*' || header.split(',').some((part) => part.trim().replace(/^W\//, '') === etag)
 }
 
 /** `…/api/v3` as this client reaches it. */

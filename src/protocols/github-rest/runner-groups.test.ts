@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { actionsClient } from '../../../test/support/actions-client.ts'
 import { validateAnswer } from '../../../test/support/github-description.ts'
+import { startHookReceiver } from '../../../test/support/hook-receiver.ts'
+import { sendHooks } from '../../../test/support/hooks.ts'
 import { oneJob, queueRun } from '../../../test/support/queue.ts'
 import { startServer, type TestServer } from '../../../test/support/start-server.ts'
 import { wireRunner } from '../../../test/support/wire-runner.ts'
@@ -362,6 +364,55 @@ test('a group of the enterprise is inherited by the organizations that it is ope
   expect((await server.admin('PUT', `${path}/repositories/${t.rocket.id}`)).status).toBe(204)
   expect(await runner.poll()).toMatchObject({ messageType: 'RunnerJobRequest' })
   expect(globex).toBeGreaterThan(0)
+})
+
+test('a group of the enterprise shows by the number that it has where one asks', async () => {
+  await using t = await startFleet()
+  const { server } = t
+  await using receiver = await startHookReceiver()
+  await server.admin('POST', '/orgs/acme/hooks', { name: 'web', config: { url: receiver.url }, events: ['workflow_job'] })
+  await t.group('/orgs/acme', { name: 'own' })
+  const shared = await t.group('/enterprises/fleetfoot', { name: 'shared' })
+  const plain = await wireRunner(server, 'enterprises/fleetfoot', { labels: ['plain'] })
+  const moved = await wireRunner(server, 'enterprises/fleetfoot', { labels: ['moved'] })
+  await server.admin('PUT', `/enterprises/fleetfoot/actions/runner-groups/${shared}/runners/${moved.id}`)
+  const own = await wireRunner(server, 'acme', { labels: ['own'] })
+  const shown: Record<string, unknown> = {}
+  // Before anybody has listed the groups: a job gives an inherited one its number.
+  for (const [label, runner] of [
+    ['plain', plain],
+    ['moved', moved],
+    ['own', own],
+  ] as const) {
+    await runner.connect()
+    const run = await queueRun(server, t.rocket, oneJob(label))
+    const taken = await runner.takeJob()
+    await runner.complete(taken)
+    const { jobs } = await actionsClient(server.admin, 'acme/rocket').get<{ jobs: Body[] }>(`/actions/runs/${run.id}/jobs`)
+    shown[label] = jobs[0]?.['runner_group_id']
+  }
+  await sendHooks(server)
+
+  const listed = (await (await server.admin('GET', '/orgs/acme/actions/runner-groups')).json()) as {
+    runner_groups: { id: number; name: string; inherited: boolean }[]
+  }
+  const numberOf = (name: string, isInherited: boolean) =>
+    listed.runner_groups.find((group) => group.name === name && group.inherited === isInherited)?.id
+  const numbers = { plain: numberOf('Default', true), moved: numberOf('shared', true), own: numberOf('Default', false) }
+  expect(new Set(Object.values(numbers)).size).toBe(3)
+  expect(shown).toEqual(numbers)
+  const told = receiver.of('workflow_job').map(({ payload: { action, workflow_job: job } }) => [action, job.labels[0], job.runner_group_id])
+  for (const action of ['in_progress', 'completed'])
+    expect(Object.fromEntries(told.filter((each) => each[0] === action).map((each) => each.slice(1)))).toEqual(numbers)
+  expect(told.filter((each) => each[0] === 'queued').map((each) => each[2])).toEqual([null, null, null])
+
+  const groupOf = async (target: string) =>
+    ((await (await server.admin('GET', target)).json()) as { runners: { runner_group_id: number }[] }).runners
+      .map((r) => r.runner_group_id)
+      .sort((a, b) => a - b)
+  expect(await groupOf(`/orgs/acme/actions/runner-groups/${numbers.moved}/runners`)).toEqual([numbers.moved])
+  expect(await groupOf(`/enterprises/fleetfoot/actions/runner-groups/${shared}/runners`)).toEqual([shared])
+  expect(await groupOf('/enterprises/fleetfoot/actions/runners')).toEqual([1, shared])
 })
 
 test('who may have repository-level runners: all, selected or none, and the enterprise can forbid it to all', async () => {

@@ -16,6 +16,7 @@ import {
   updateRunnerGroup,
   type GroupView,
 } from '../../core/runners/runner-groups.ts'
+import type { Deprecation } from '../../http/deprecation.ts'
 import { linkPages, PageQuery, pageOf } from '../../http/paging.ts'
 import type { App } from '../../http/server.ts'
 import '../../http/access.ts'
@@ -51,22 +52,31 @@ const UpdateRequest = Type.Object({ name: Type.Optional(Type.String({ maxLength:
 const GroupParams = Type.Object({ runner_group_id: Type.String() })
 const TargetParams = Type.Object({ runner_group_id: Type.String(), target_id: Type.String() })
 
+const PAGE = 'https://docs.github.com/rest/actions/self-hosted-runner-groups'
+
+/** The documented path, and the spelling that GitHub's own examples mix in: who copied it is told to leave it. */
+const SPELLINGS: { segment: string; deprecated?: Deprecation }[] = [
+  { segment: 'runner-groups' },
+  { segment: 'runner_groups', deprecated: { since: '2026-11-24', see: PAGE } },
+]
+
 /**
- * Runner groups: https://docs.github.com/rest/actions/self-hosted-runner-groups. Under the documented path and the spelling that GitHub's
- * own examples mix in; repositories have the two reads for `config.sh` only (rest-api.md 2.4, 2.5).
+ * Runner groups: https://docs.github.com/rest/actions/self-hosted-runner-groups. Repositories have the two reads for `config.sh` only
+ * (rest-api.md 2.4, 2.5).
  */
 export function runnerGroupRoutes(app: App, deps: RestDeps): void {
-  for (const at of SCOPES) for (const segment of ['runner-groups', 'runner_groups']) groupRoutes(app, deps, at, segment)
+  for (const at of SCOPES) for (const spelling of SPELLINGS) groupRoutes(app, deps, at, spelling)
 }
 
 type At = { path: string; scope: RunnerScope['kind'] }
 
-function groupRoutes(app: App, deps: RestDeps, { path, scope }: At, segment: string): void {
+function groupRoutes(app: App, deps: RestDeps, { path, scope }: At, { segment, deprecated }: (typeof SPELLINGS)[number]): void {
   const operation = OPERATIONS[scope]
   const [read, write] = [runnerReadNeeds[scope], runnerNeeds[scope]]
   const config = (verb: string, access: Need = write) => ({
     access: { by: 'actor' as const, need: access },
     docs: `actions/self-hosted-runner-groups#${verb}-for-${scope === 'enterprise' ? 'an-enterprise' : 'an-organization'}`,
+    ...(deprecated && { deprecated }),
   })
   const groups = `${path}/actions/${segment}`
   const of = (request: FastifyRequest) => {

@@ -206,16 +206,20 @@ function jobRoutes(app: App, deps: RestDeps, path: string): void {
     },
   )
   // Beyond GitHub: the lines of a running job as server-sent events that resume at Last-Event-ID.
-  app.get(`${jobs}/:job_id/logs/live`, { config: { ...read, docs, isStream: true }, schema: { params } }, async (request, reply) => {
-    const after = request.headers['last-event-id']
-    const input = {
-      repository: repositoryOf(request),
-      jobId: idOf(request.params.job_id),
-      after: typeof after === 'string' ? after : '',
-    }
-    const who = () => signIn(deps, request.headers.authorization)
-    return sendEvents(request, reply, deps, (abort) => followJob(deps, who, input, abort))
-  })
+  app.get(
+    `${jobs}/:job_id/logs/live`,
+    { config: { ...read, docs, produces: ['text/event-stream'] }, schema: { params } },
+    async (request, reply) => {
+      const after = request.headers['last-event-id']
+      const input = {
+        repository: repositoryOf(request),
+        jobId: idOf(request.params.job_id),
+        after: typeof after === 'string' ? after : '',
+      }
+      const who = () => signIn(deps, request.headers.authorization)
+      return sendEvents(request, reply, deps, (abort) => followJob(deps, who, input, abort))
+    },
+  )
   // Beyond GitHub: what the steps wrote to GITHUB_STEP_SUMMARY. A page of ours it never is (architecture 1.4).
   app.get(`${jobs}/:job_id/summary`, { config: { ...read, docs }, schema: { params } }, async (request, reply) => {
     const summary = await jobSummary(deps, request.actor, repositoryOf(request), idOf(request.params.job_id))

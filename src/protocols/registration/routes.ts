@@ -4,15 +4,14 @@ import type { Deps } from '../../core/deps.ts'
 import { registerRunner, scopeOfUrl } from '../../core/runners/register-runner.ts'
 import { issueRunnerToken, OAuthError } from '../../core/runners/runner-tokens.ts'
 import { baseOf, type AddressBook } from '../../http/addresses.ts'
-import { useDeclaredAccess } from '../../http/access.ts'
 import { useAnyJson } from '../../http/body.ts'
 import { failureOf } from '../../http/failures.ts'
+import { useGitHubHeaders, type MannersDeps } from '../../http/github-manners.ts'
 import type { App } from '../../http/server.ts'
-import { useSignIn } from '../../http/sign-in.ts'
 import { needs, orRegistration } from '../../model/access.ts'
 import { publicKeyOf } from './public-key.ts'
 
-type RegistrationDeps = Deps & { book: AddressBook }
+type OAuthDeps = Deps & { book: AddressBook }
 
 const RegistrationRequest = Type.Object({ url: Type.String({ maxLength: 2000 }), runner_event: Type.Optional(Type.String()) })
 
@@ -32,11 +31,10 @@ const RegisterRequest = Type.Object({
 const registering = { by: 'actor' as const, need: orRegistration({ ...needs.anyone, role: 'owner', permission: 'none' }, 'register') }
 
 /** The calls of `config.sh` that are no public REST: `RunnerDotcomServer.cs`, `ConfigurationManager.cs` (runner-protocol.md 2). */
-export function registrationRoom(app: App, { deps }: { deps: RegistrationDeps }): void {
+export function registrationRoom(app: App, { deps }: { deps: MannersDeps }): void {
   useRegistrationErrors(app)
   useAnyJson(app)
-  useSignIn(app, deps)
-  useDeclaredAccess(app, deps)
+  useGitHubHeaders(app, deps, { areChecked: false })
 
   // GARM resolves the path without the prefix (rest-api.md 2.5).
   for (const prefix of ['/api/v3', '']) {
@@ -117,7 +115,7 @@ function useRegistrationErrors(app: App): void {
 }
 
 /** The token endpoint of runners (runner-protocol.md 3). Failures are 400 with a JSON body: nothing else is read. */
-export function oauthRoom(app: App, { deps }: { deps: RegistrationDeps }): void {
+export function oauthRoom(app: App, { deps }: { deps: OAuthDeps }): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'string', bodyLimit: 64 * 1024 }, (_request, body, done) => done(null, body))
   app.setErrorHandler(async (error: Error, request, reply) => {
@@ -143,7 +141,7 @@ export function oauthRoom(app: App, { deps }: { deps: RegistrationDeps }): void 
 }
 
 /** Right with the path of this endpoint and any authority that we hand out (architecture 1.9). */
-function isAudience({ book }: RegistrationDeps, request: FastifyRequest, audience: string): boolean {
+function isAudience({ book }: OAuthDeps, request: FastifyRequest, audience: string): boolean {
   if (!URL.canParse(audience)) return false
   const { pathname, host, origin } = new URL(audience)
   return pathname === '/_oauth/token' && (origin === book.url || book.isOwnLoopback(host) || host === request.host)

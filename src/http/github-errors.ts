@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { AppError } from '../../model/errors.ts'
-import { failureOf } from '../../http/failures.ts'
-import type { App } from '../../http/server.ts'
+import { AppError } from '../model/errors.ts'
+import { failureOf } from './failures.ts'
+import type { App } from './server.ts'
 
 const DOCUMENTATION = 'https://docs.github.com/rest'
 
@@ -21,23 +21,23 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The page of the operation in GitHub's documentation, below `https://docs.github.com/rest`. */
     docs?: string
-    /** Answers with server-sent events, which browsers ask for by name. */
-    isStream?: boolean
+    /** Media types that the route answers with beside JSON, for clients that ask for one by name. */
+    produces?: readonly string[]
   }
 }
 
-/**
- * Every failure in the room answers in the shape that octokit and gh parse. A known path with a wrong method is not found, too. What is
- * not found may have moved: `movedTo` knows where to.
- */
-export function useGitHubErrors(room: App, movedTo: (request: FastifyRequest) => Promise<string | undefined>): void {
+/** Where what is not found has moved to, if it has. */
+export type MovedTo = (request: FastifyRequest) => Promise<string | undefined>
+
+/** Every failure in the room answers in the shape that octokit and gh parse. A known path with a wrong method is not found, too. */
+export function useGitHubErrors(room: App, movedTo?: MovedTo): void {
   room.setNotFoundHandler(async (_request, reply) => reply.code(404).send(githubError(404, 'Not Found')))
   room.setErrorHandler(async (error: Error, request, reply) => {
     const { status, message, details } = failureOf(error, request)
     const { docs } = request.routeOptions.config
     const documentation = docs === undefined ? DOCUMENTATION : `${DOCUMENTATION}/${docs}`
     reply.serializer(JSON.stringify).header('Content-Type', 'application/json; charset=utf-8')
-    const address = status === 404 ? await movedTo(request) : undefined
+    const address = status === 404 ? await movedTo?.(request) : undefined
     if (address !== undefined) return redirect(request, reply, address, documentation)
     return reply.code(status).send(githubError(status, message, documentation, details))
   })
