@@ -172,7 +172,7 @@ test('SIGTERM ends polls with 202, followers and feeds, finishes an upload, and 
     registrationToken: async (scope: string) =>
       ((await (await server.admin('POST', `${scope}/actions/runners/registration-token`)).json()) as { token: string }).token,
   }
-  const [runner, idle] = [await wireRunner(asServer as never, 'acme/rocket'), await wireRunner(asServer as never, 'acme/rocket')]
+  const [runner, idle] = [await wireRunner(asServer, 'acme/rocket'), await wireRunner(asServer, 'acme/rocket')]
   await pushFiles(server.url, server.adminToken, 'acme/rocket', {
     '.github/workflows/ci.yml': 'on: push\njobs:\n  a: {runs-on: self-hosted, steps: [{run: echo hi}]}\n',
   })

@@ -1,5 +1,5 @@
 import { sql, type Expression, type ExpressionBuilder, type Selectable, type SqlBool } from 'kysely'
-import { accountOfActor } from '../model/access.ts'
+import { accountOfActor, type Actor } from '../model/access.ts'
 import {
   actionOf,
   isAudited,
@@ -31,9 +31,8 @@ export async function auditEvent(db: Db, actorId: number | null, event: NewEvent
       at,
       action: actionOf(kind, place),
       actorKind: actor.kind,
-      // A registration token acts for who made it.
       actorId: actor.kind === 'registration' ? actor.issuedBy : actorId,
-      actorLogin: actor.kind === 'registration' ? await loginOf(db, actor.issuedBy) : (accountOfActor(actor)?.login ?? null),
+      actorLogin: await loginOf(db, actor),
       ip: from?.ip ?? null,
       userAgent: from?.userAgent ?? null,
       requestId: from?.requestId ?? null,
@@ -49,8 +48,13 @@ export async function auditEvent(db: Db, actorId: number | null, event: NewEvent
     .execute()
 }
 
-async function loginOf(db: Db, accountId: number): Promise<string | null> {
-  return (await db.selectFrom('account').select('login').where('id', '=', accountId).executeTakeFirst())?.login ?? null
+/** An App that signed acts as its bot, a registration token for who made it. */
+async function loginOf(db: Db, actor: Actor): Promise<string | null> {
+  const logins = db.selectFrom('account').select('login')
+  if (actor.kind === 'registration') return (await logins.where('id', '=', actor.issuedBy).executeTakeFirst())?.login ?? null
+  if (actor.kind !== 'app') return accountOfActor(actor)?.login ?? null
+  const bot = logins.where('id', '=', (eb) => eb.selectFrom('app').select('botId').where('app.id', '=', actor.appId))
+  return (await bot.executeTakeFirst())?.login ?? null
 }
 
 /** Undefined for a user: what belongs to one is in no organization's log. */

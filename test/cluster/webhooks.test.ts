@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { expect, test } from 'vitest'
 import { makeTestDatabase } from '../support/database.ts'
-import { deliverThroughKills, type EventRows } from '../support/hook-kills.ts'
+import { deliverThroughKills, EVENTS_OF_JOBS, type EventRows } from '../support/hook-kills.ts'
 import { makeServerProcess } from '../support/server-process.ts'
 
 const KILLS = Number(process.env['TEST_KILLS'] ?? 6)
@@ -25,16 +25,17 @@ test(
     const events = async () => {
       const client = new pg.Client({ connectionString: url })
       await client.connect()
-      const query = `select "kind", "subjectId"::integer from "event" where "kind" in ('job.queued', 'job.completed') order by "id"`
+      const query = `select "kind", "subjectId"::integer, "payload" from "event" where ${EVENTS_OF_JOBS}`
       const { rows } = await client.query<EventRows[number]>(query)
       await client.end()
       return rows
     }
 
     // What a node held when it died is its own for 25 seconds.
-    const { messages, repeats } = await deliverThroughKills({ nodes: [first, second], kills: KILLS, events, withinMs: 90_000 })
+    const { messages, repeats, worked } = await deliverThroughKills({ nodes: [first, second], kills: KILLS, events, withinMs: 90_000 })
 
-    console.log(`${messages} messages, ${repeats} of them again, ${KILLS} kills`)
+    console.log(`${messages} messages, ${repeats} of them again, ${worked} jobs worked on, ${KILLS} kills`)
     expect(messages).toBeGreaterThan(KILLS)
+    expect(worked).toBeGreaterThan(0)
   },
 )

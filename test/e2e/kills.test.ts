@@ -111,10 +111,7 @@ test('an upload that a death cut off is nothing, its repeat is whole, and blocks
   await server.start()
   await makeRepository(server.admin, 'acme', 'rocket')
   await pushFiles(server.url, server.adminToken, 'acme/rocket', { '.github/workflows/ci.yml': oneStep })
-  const runner = await wireRunner(
-    { ...server, registrationToken: (scope: string) => registrationToken(server, scope) } as never,
-    'acme/rocket',
-  )
+  const runner = await wireRunner({ ...server, registrationToken: (scope: string) => registrationToken(server, scope) }, 'acme/rocket')
   await runner.connect()
   const message = await runner.takeJob()
   const ids = { workflow_run_backend_id: message.plan.planId, workflow_job_run_backend_id: message.jobId }

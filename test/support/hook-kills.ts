@@ -3,12 +3,15 @@ import { makeRepository, pushFiles } from './actions-client.ts'
 import { eventually } from './eventually.ts'
 import { startHookReceiver, type Received } from './hook-receiver.ts'
 import type { ServerProcess } from './server-process.ts'
+import { wireRunner, type JobMessageBody, type WireRunner } from './wire-runner.ts'
 
 const JOBS = ['a', 'b', 'c', 'd'].map((job) => `  ${job}: {runs-on: nobody, steps: [{run: echo}]}\n`).join('')
 const WORKFLOW = `on: [push, workflow_dispatch]\njobs:\n${JOBS}`
+const WORK = 'on: workflow_dispatch\njobs:\n  w: {runs-on: self-hosted, steps: [{run: echo}]}\n'
 
-/** `kind` and `subjectId` of the events of jobs that webhooks hear of, in order. */
-export type EventRows = { kind: string; subjectId: number }[]
+/** The events of jobs that webhooks hear of, in order. */
+export type EventRows = { kind: string; subjectId: number; payload: string }[]
+export const EVENTS_OF_JOBS = `"kind" in ('job.queued', 'job.requeued', 'job.in_progress', 'job.completed') order by "id"`
 
 export interface HookKills {
   nodes: ServerProcess[]
@@ -20,10 +23,16 @@ export interface HookKills {
 }
 
 /**
- * Runs start and are cancelled without end while a node after the other is killed, at random moments, and started again. Then each message
- * that the database knows must have come, in order per job, each with its id, to a receiver that is slow and to one that refuses some.
+ * Runs start and are cancelled without end, and runners take jobs and finish them, while a node after the other is killed, at random
+ * moments, and started again. Then each message that the database knows must have come, in order per job, each with its id, to a receiver
+ * that is slow and to one that refuses some.
  */
-export async function deliverThroughKills({ nodes, kills, events, withinMs }: HookKills): Promise<{ messages: number; repeats: number }> {
+export async function deliverThroughKills({
+  nodes,
+  kills,
+  events,
+  withinMs,
+}: HookKills): Promise<{ messages: number; repeats: number; worked: number }> {
   const [first] = nodes
   if (!first) throw new Error('there is no node')
   await makeRepository(first.admin, 'acme', 'rocket')
@@ -40,13 +49,16 @@ export async function deliverThroughKills({ nodes, kills, events, withinMs }: Ho
   const wanted = { events: ['workflow_job', 'workflow_run'] }
   await first.admin('POST', '/repos/acme/rocket/hooks', { ...wanted, config: { url: slow.url, content_type: 'json' } })
   await first.admin('POST', '/orgs/acme/hooks', { ...wanted, name: 'web', config: { url: choosy.url, content_type: 'json' } })
-  await pushFiles(first.url, first.adminToken, 'acme/rocket', { '.github/workflows/ci.yml': WORKFLOW })
-
+  await pushFiles(first.url, first.adminToken, 'acme/rocket', {
+    '.github/workflows/ci.yml': WORKFLOW,
+    '.github/workflows/work.yml': WORK,
+  })
   let isOver = false
-  const loads = [0, 1].map((index) => load(nodes, index, () => isOver))
+  const runners = await Promise.all([0, 1].map(() => startRunner(first)))
+  const loads = [...[0, 1].map((index) => load(nodes, index, () => isOver)), ...runners.map((runner) => work(nodes, runner, () => isOver))]
   for (let count = 0; count < kills; count++) {
     // A random moment is what is tested.
-    await new Promise((resolve) => setTimeout(resolve, 200 + Math.random() * 1000))
+    await new Promise((resolve) => setTimeout(resolve, 200 + Math.random() * 2000))
     const node = nodes[count % nodes.length]
     await node?.kill()
     await node?.start()
@@ -56,6 +68,7 @@ export async function deliverThroughKills({ nodes, kills, events, withinMs }: Ho
 
   const happened = actionsByJob(await events())
   expect(happened.size).toBeGreaterThan(kills)
+  const worked = [...happened.values()].filter((actions) => actions.includes('in_progress')).length
   let messages = 0
   let repeats = 0
   for (const heard of [slow, choosy]) {
@@ -63,43 +76,92 @@ export async function deliverThroughKills({ nodes, kills, events, withinMs }: Ho
     await eventually(
       () => {
         const byJob = heardOf()
-        const wanting = [...happened].filter(([id, actions]) => !actions.every((action) => actionsOf(byJob.get(id) ?? []).includes(action)))
+        const wanting = [...happened].filter(([id, actions]) => actionsOf(byJob.get(id) ?? []).length < actions.length)
         expect(wanting).toEqual([])
       },
       { withinMs },
     )
     for (const [id, told] of heardOf()) {
+      expect([id, actionsOf(told)]).toEqual([id, happened.get(id)])
       // Once or more each, and never the earlier one after the later.
-      const actions = actionsOf(told).filter((action, index, all) => action !== all[index - 1])
-      expect([id, actions]).toEqual([id, happened.get(id)])
+      const inOrder = told.map(idOf).filter((each, index, all) => each !== all[index - 1])
+      expect([id, inOrder.length]).toEqual([id, new Set(inOrder).size])
     }
-    const byId = Map.groupBy(heard.received, ({ headers }) => String(headers['x-github-delivery']))
-    // The same id is the same message, however often it comes, and no message has two ids.
+    const byId = Map.groupBy(heard.received, idOf)
+    // The same id is the same message, however often it comes; that no message has two ids, the actions of each job say.
     for (const same of byId.values()) expect(new Set(same.map(({ body }) => body)).size).toBe(1)
-    const told = [...byId.values()].flatMap(([one]) =>
-      one?.payload.workflow_job ? `${one.payload.workflow_job.id} ${one.payload.action}` : [],
-    )
-    expect(new Set(told).size).toBe(told.length)
     messages += byId.size
     repeats += heard.received.length - byId.size
   }
-  return { messages, repeats }
+  return { messages, repeats, worked }
 }
 
-const actionsOf = (messages: Received[]) => messages.map(({ payload }) => payload.action as string)
+const idOf = ({ headers }: Received) => String(headers['x-github-delivery'])
+
+/** What was told of a job, each message once. */
+const actionsOf = (messages: Received[]) => [...Map.groupBy(messages, idOf).values()].map(([message]) => message?.payload.action as string)
 
 function actionsByJob(rows: EventRows): Map<number, string[]> {
   const byJob = Map.groupBy(rows, ({ subjectId }) => subjectId)
-  return new Map([...byJob].map(([id, kinds]) => [id, kinds.map(({ kind }) => kind.replace('job.', ''))]))
+  return new Map([...byJob].map(([id, events]) => [id, events.flatMap(actionOf)]))
+}
+
+/** One that went back in line is told as queued again where it had begun. */
+function actionOf({ kind, payload }: EventRows[number]): string[] {
+  if (kind !== 'job.requeued') return [kind.replace('job.', '')]
+  return (JSON.parse(payload) as { begun?: boolean }).begun ? ['queued'] : []
 }
 
 async function load(nodes: ServerProcess[], index: number, isOver: () => boolean): Promise<void> {
   for (let count = index; !isOver(); count++) {
     const call = (method: string, path: string, body?: unknown) => patient(nodes, count, method, path, body)
     await call('POST', '/repos/acme/rocket/actions/workflows/ci.yml/dispatches', { ref: 'main' })
-    const listed = await call('GET', '/repos/acme/rocket/actions/runs?status=queued&per_page=5')
+    const listed = await call('GET', '/repos/acme/rocket/actions/workflows/ci.yml/runs?status=queued&per_page=5')
     const { workflow_runs: runs = [] } = (await listed.json()) as { workflow_runs?: { id: number }[] }
     for (const { id } of runs) await call('POST', `/repos/acme/rocket/actions/runs/${id}/cancel`)
+  }
+}
+
+async function startRunner({ url, admin }: ServerProcess): Promise<WireRunner> {
+  const registrationToken = async () => {
+    const made = await admin('POST', '/orgs/acme/actions/runners/registration-token')
+    return ((await made.json()) as { token: string }).token
+  }
+  const runner = await wireRunner({ url, registrationToken }, 'acme')
+  await runner.connect()
+  return runner
+}
+
+/** Has a job queued, takes one and finishes it, again and again; a node that is dead is called until it is back. */
+async function work(nodes: ServerProcess[], runner: WireRunner, isOver: () => boolean): Promise<void> {
+  const call = (method: string, path: string, body?: unknown) => patient(nodes, 0, method, path, body)
+  while (!isOver()) {
+    await call('POST', '/repos/acme/rocket/actions/workflows/work.yml/dispatches', { ref: 'main' })
+    const message = await insist(async () => (await runner.poll()) ?? Promise.reject(new Error('there is no job yet')))
+    const acquired = await insist(() => answered(runner.acquire(message.body['runner_request_id'] ?? '')))
+    // It went back in line while the node was away.
+    if (acquired.status !== 200) continue
+    const job = JSON.parse(acquired.text) as JobMessageBody
+    await insist(() => answered(runner.complete(job)))
+  }
+}
+
+/** An answer that is not of a server on its way up or down. */
+async function answered(call: Promise<Response>): Promise<{ status: number; text: string }> {
+  const response = await call
+  const text = await response.text()
+  if (response.status >= 500) throw new Error(text)
+  return { status: response.status, text }
+}
+
+async function insist<T>(call: () => Promise<T>): Promise<T> {
+  for (;;) {
+    const done = await call().then(
+      (value) => ({ value }),
+      () => undefined,
+    )
+    if (done) return done.value
+    await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }
 

@@ -38,7 +38,11 @@ export interface WireRunner {
 }
 
 /** Registers a runner by the calls of `config.sh`. `at` is what `--url` names below the server: `acme`, `acme/rocket`, `enterprises/fleetfoot`. */
-export async function wireRunner(server: TestServer, at: string, options: Partial<RegistrationOptions> = {}): Promise<WireRunner> {
+export async function wireRunner(
+  server: Pick<TestServer, 'url' | 'registrationToken'>,
+  at: string,
+  options: Partial<RegistrationOptions> = {},
+): Promise<WireRunner> {
   const scope = at.startsWith('enterprises/') ? `/${at}` : at.includes('/') ? `/repos/${at}` : `/orgs/${at}`
   const http = createHttp()
   const config = await registerRunner({

@@ -114,6 +114,10 @@ test('an organization finds in its log what befell its Apps, their tokens, and t
   const name = expect.stringMatching(/^installation \d+$/) as string
   const ofUser = { login: 'ada', name: 'for acme' }
   expect(tokens).toMatchObject([{ app: 'fleet', name }, { name }, ofUser, ofUser])
+  expect((await t.log('?order=asc&phrase=actor:fleet[bot]')).entries.map(({ action, actor }) => [action, actor])).toEqual([
+    ['token.created', 'fleet[bot]'],
+    ['token.deleted', 'fleet[bot]'],
+  ])
   const everything = (await (await server.admin('GET', '/enterprises/fleetfoot/audit-log?per_page=100')).json()) as Entry[]
   const elsewhere = everything.filter(({ action, org }) => org === null && /^(app|token)/.test(action))
   expect(elsewhere.map(({ action, data }) => [action, data['slug'] ?? data['name']])).toEqual([

@@ -7,6 +7,7 @@ import type { Deps } from '../deps.ts'
 import { advanceRun } from '../runs/advance-run.ts'
 import { finishJob } from './finish-job.ts'
 import { jobEvent } from './job-event.ts'
+import { problemAnnotation } from './problem-annotation.ts'
 
 type EndDeps = Pick<Deps, 'db' | 'now' | 'signals' | 'log' | 'evaluator' | 'times' | 'addresses'>
 
@@ -38,7 +39,8 @@ export async function completeJob(deps: EndDeps, assignment: Assignment, report:
     const conclusion = isCancelled ? 'cancelled' : report.conclusion
     const steps = report.steps ?? closeSteps((await stepReportGet(tx, assignment.jobId))?.steps ?? [], conclusion, at)
     await stepReportSet(tx, { jobId: assignment.jobId, assignmentId: assignment.id, changeOrder: Number.MAX_SAFE_INTEGER, steps })
-    const annotations = isTimeout && before ? [problemAnnotation(timeoutText(before)), ...report.annotations] : report.annotations
+    const annotations =
+      isTimeout && before ? [problemAnnotation(conclusion, timeoutText(before)), ...report.annotations] : report.annotations
     await annotationsSet(tx, assignment.jobId, annotations)
     const problem = isTimeout && before ? timeoutText(before) : null
     return finish(tx, assignment, { conclusion, outputs: report.outputs, problem }, at, before)
@@ -68,7 +70,7 @@ export async function endWithoutReport(
     if (!ended) return undefined
     const report = await stepReportGet(tx, assignment.jobId)
     if (report) await stepReportSet(tx, { jobId: assignment.jobId, ...report, steps: closeSteps(report.steps, 'cancelled', at) })
-    await annotationsSet(tx, assignment.jobId, [problemAnnotation(problem)])
+    await annotationsSet(tx, assignment.jobId, [problemAnnotation(conclusion, problem)])
     return finish(tx, assignment, { conclusion, outputs: {}, problem }, at)
   })
   if (!job) return
@@ -129,19 +131,4 @@ async function finish(
 function closeSteps(steps: Step[], conclusion: Conclusion, at: number): Step[] {
   const completedAt = new Date(at).toISOString()
   return steps.map((step) => (step.status === 'completed' ? step : { ...step, status: 'completed', conclusion, completedAt }))
-}
-
-function problemAnnotation(message: string): Annotation {
-  return {
-    stepNumber: null,
-    level: 'failure',
-    title: null,
-    message,
-    path: '.github',
-    startLine: 1,
-    endLine: 1,
-    startColumn: null,
-    endColumn: null,
-    rawDetails: null,
-  }
 }

@@ -12,7 +12,7 @@ import { checkRepositoryName, type Account, type Repository } from '../../model/
 import { AppError } from '../../model/errors.ts'
 import { isRefName } from '../../model/push.ts'
 import { accountById, accountByLogin, accountTouch, membershipRole } from '../../store/accounts.ts'
-import { installationAddRepository, installationAt, installationRepositories } from '../../store/apps.ts'
+import { appById, installationAddRepository, installationAt, installationById, installationRepositories } from '../../store/apps.ts'
 import { eventInsert } from '../../store/events.ts'
 import { hooksDeleteOf } from '../../store/hooks.ts'
 import { isUniqueViolation } from '../../store/open.ts'
@@ -32,6 +32,7 @@ import {
   type RepositorySelection,
 } from '../../store/repositories.ts'
 import { authorizeOrganization, authorizeRepository, requireUser, type RepositoryRef } from '../access/authorize.ts'
+import { tellInstallation } from '../apps/tell-installation.ts'
 import type { Deps } from '../deps.ts'
 
 type RepositoryDeps = Pick<Deps, 'db' | 'now' | 'log' | 'git'>
@@ -69,7 +70,11 @@ const DEFAULT_BRANCH = 'main'
  * Makes a repository: members in their organizations, users at their own account, site administrators anywhere. The row comes first and
  * decides who has the name; a folder that a death kept from being made is made on first use.
  */
-export async function createRepository(deps: RepositoryDeps, actor: Actor, input: NewRepository): Promise<Repository> {
+export async function createRepository(
+  deps: RepositoryDeps & Pick<Deps, 'signals' | 'webhooks'>,
+  actor: Actor,
+  input: NewRepository,
+): Promise<Repository> {
   const owner = await ownerFor(deps, actor, input.owner)
   const visibility = visibilityOf(input) ?? 'public'
   requireVisibilityScope(actor, visibility)
@@ -77,7 +82,7 @@ export async function createRepository(deps: RepositoryDeps, actor: Actor, input
   const name = checkRepositoryName(input.name)
   const description = input.description ?? null
   const createdAt = deps.now()
-  const id = await deps.db.transaction().execute(async (tx) => {
+  const { id, told } = await deps.db.transaction().execute(async (tx) => {
     const row = { ownerId: owner.id, name, description, visibility, defaultBranch: DEFAULT_BRANCH, createdAt }
     const made = await repositoryInsert(tx, row)
     if (made === undefined) throw nameTaken('Repository creation failed.')
@@ -85,8 +90,8 @@ export async function createRepository(deps: RepositoryDeps, actor: Actor, input
     // Its owner tells how many there are.
     await accountTouch(tx, owner.id, createdAt)
     // What an App makes, it reaches.
-    if (actor.kind === 'installation' && actor.grant.selection === 'selected')
-      await installationAddRepository(tx, actor.installationId, made)
+    const isSelected = actor.kind === 'installation' && actor.grant.selection === 'selected'
+    const hooks = isSelected ? await selectMade(tx, deps, actor, made) : []
     await eventInsert(tx, {
       at: createdAt,
       actor,
@@ -94,12 +99,30 @@ export async function createRepository(deps: RepositoryDeps, actor: Actor, input
       subject: { kind: 'repository', id: made },
       repositoryId: made,
     })
-    return made
+    return { id: made, told: hooks }
   })
 
+  for (const hookId of told) deps.signals.send('hook', hookId)
   await deps.git.create(id, DEFAULT_BRANCH)
   if (input.autoInit) await writeReadme(deps, actor, id, { name, description })
   return existing(deps, id)
+}
+
+/** Adds a new repository to those that the installation which made it reaches, and tells its App so; answers the webhooks that have it to send. */
+async function selectMade(
+  tx: Deps['db'],
+  deps: Pick<Deps, 'now' | 'webhooks'>,
+  actor: Extract<Actor, { kind: 'installation' }>,
+  id: number,
+): Promise<number[]> {
+  await installationAddRepository(tx, actor.installationId, id)
+  const installation = await installationById(tx, actor.installationId)
+  const app = installation && (await appById(tx, installation.appId))
+  const account = installation && (await accountById(tx, installation.accountId))
+  const repository = await repositoryById(tx, id)
+  if (!installation || !app || !account || !repository) return []
+  const view = { installation, app, account }
+  return tellInstallation(tx, deps, actor, { event: 'installation_repositories', action: 'added', view, repositories: [repository] })
 }
 
 /** The account that gets the repository, when the actor may make one there. */

@@ -139,6 +139,19 @@ test('an App is told of repositories that it gains and loses, and of permissions
   }
 })
 
+test('an App whose installation is for selected repositories is told of one that it makes', async () => {
+  await using at = await start({ administration: 'write' }, [])
+  const { server, receiver, app } = at
+  const token = await installationToken(server, app, await installApp(server, app, 'acme', ['rocket']))
+  const made = await server.call(token)('POST', '/orgs/acme/repos', { name: 'own', private: true })
+  expect(made.status).toBe(201)
+  await sendHooks(server)
+
+  const [told] = receiver.of('installation_repositories')
+  expect(told?.payload).toMatchObject({ action: 'added', repositories_added: [{ full_name: 'acme/own' }], sender: { login: 'fleet[bot]' } })
+  expect(payloadViolations('installation_repositories', told?.payload)).toEqual([])
+})
+
 test('a delivery that is made while its repository is being taken from the selection is not sent', async () => {
   await using at = await start({ actions: 'read' }, ['workflow_job'])
   const { server, receiver, rocket, app } = at
