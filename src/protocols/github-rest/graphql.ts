@@ -15,6 +15,11 @@ const QueryBody = Type.Object({
   variables: Type.Optional(Type.Union([Type.Record(Type.String({ maxLength: 100 }), Type.Unknown()), Type.Null()])),
 })
 
+const AnswerBody = Type.Object({
+  data: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  errors: Type.Optional(Type.Array(Type.Unknown())),
+})
+
 /** An object of the schema: what can be asked of it. */
 interface Node {
   __typename: string
@@ -33,15 +38,28 @@ interface GraphQLError {
  * Served where the room is, so that `/api/graphql` and, for hosts that begin with `api.`, `/graphql` are the same.
  */
 export function graphqlRoutes(app: App, deps: RestDeps): void {
-  app.post('/graphql', { config: { access: { by: 'actor', need: needs.self } }, schema: { body: QueryBody } }, async (request) => {
-    try {
-      return await answer(deps, request, parseQuery(request.body.query, request.body.variables ?? {}))
-    } catch (error) {
-      if (!(error instanceof QueryError)) throw error
-      const message = `${error.message}. Most of what is here is answered by the REST API only.`
-      return { errors: [{ type: 'UNSUPPORTED', message, locations: [{ line: 1, column: 1 }] }] }
-    }
-  })
+  app.post(
+    '/graphql',
+    {
+      config: { access: { by: 'actor', need: needs.self } },
+      schema: {
+        operationId: 'fleetfoot/query-graphql',
+        summary: 'Ask GraphQL what gh and Terraform ask of it',
+        tags: ['graphql'],
+        body: QueryBody,
+        response: { 200: AnswerBody },
+      },
+    },
+    async (request) => {
+      try {
+        return await answer(deps, request, parseQuery(request.body.query, request.body.variables ?? {}))
+      } catch (error) {
+        if (!(error instanceof QueryError)) throw error
+        const message = `${error.message}. Most of what is here is answered by the REST API only.`
+        return { errors: [{ type: 'UNSUPPORTED', message, locations: [{ line: 1, column: 1 }] }] }
+      }
+    },
+  )
 }
 
 async function answer(deps: RestDeps, request: FastifyRequest, asked: Selection[]) {
