@@ -1,3 +1,10 @@
+/** What to send, where a route takes any text so that it can answer as GitHub does to what is none. */
+export function parameterSchema(name: string): Record<string, unknown> | undefined {
+  if (name === 'page') return { type: 'integer', minimum: 1, default: 1 }
+  if (name === 'per_page') return { type: 'integer', minimum: 1, maximum: 100, default: 30 }
+  return name.endsWith('_id') && name !== 'workflow_id' ? { type: 'integer', minimum: 1 } : undefined
+}
+
 /** What parameters mean that are called the same everywhere. A route that means something else says so in its schema. */
 export const PARAMETERS: Readonly<Record<string, string>> = {
   account: 'The login of a user or an organization.',

@@ -1,11 +1,15 @@
 import type { Access } from './access.ts'
-import { PARAMETERS } from './openapi-words.ts'
+import { PARAMETERS, parameterSchema } from './openapi-words.ts'
 import type { ServedRoute } from './served-route.ts'
 import { acceptedPermissions } from '../model/permissions.ts'
 
 interface Options {
   title: string
   version: string
+  /** What is true of all operations. */
+  description: string
+  /** What the tags mean, as far as they need words. */
+  tags?: Readonly<Record<string, string>>
   /** Paths that begin with it are described, without it. */
   prefix: string
   /** What is known of operations from elsewhere, by operationId. */
@@ -29,9 +33,9 @@ type Json = Record<string, unknown>
 /** An OpenAPI description, before it is known where it is served. */
 export interface Description {
   openapi: string
-  info: { title: string; version: string }
+  info: { title: string; version: string; description: string }
   paths: Record<string, Record<string, Json>>
-  tags: { name: string }[]
+  tags: { name: string; description?: string }[]
   components: { securitySchemes: Json; schemas: Record<string, Json> }
 }
 
@@ -42,7 +46,7 @@ export interface Description {
  * @throws Error for a route without an operationId, or two different shapes with one title
  */
 export function describeRoutes(routes: readonly ServedRoute[], options: Options): Description {
-  const { title, version, prefix, operations = {} } = options
+  const { title, version, description, prefix, operations = {} } = options
   const shapes = new Shapes()
   const paths: Description['paths'] = {}
   const seen = new Set<string>()
@@ -75,9 +79,9 @@ export function describeRoutes(routes: readonly ServedRoute[], options: Options)
   const tags = new Set(Object.values(paths).flatMap((each) => Object.values(each).flatMap(({ tags }) => tags as string[])))
   return {
     openapi: '3.1.0',
-    info: { title, version },
+    info: { title, version, description },
     paths,
-    tags: [...tags].sort().map((name) => ({ name })),
+    tags: [...tags].sort().map((name) => ({ name, ...(options.tags?.[name] !== undefined && { description: options.tags[name] }) })),
     components: {
       securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'A token of a user, an App or a job.' } },
       schemas: { Failure: FAILURE, ...shapes.sorted() },
@@ -105,7 +109,9 @@ function takes({ need }: Access & { by: 'actor' }): string {
   if (need.on === 'app') return 'Takes the JWT of an App.'
   if (need.on === 'installation') return 'Takes the token of an installation.'
   const permission = acceptedPermissions(need.permission)
-  const classic = need.accepted.length > 0 ? `a classic token with ${need.accepted.map((scope) => `\`${scope}\``).join(' or ')}` : 'a token'
+  const scopes = need.scopes.map((scope) => `\`${scope}\``).join(' or ')
+  const ofPrivate = need.on === 'repository' ? 'a classic token, with `repo` where the repository is private' : 'a classic token'
+  const classic = scopes === '' ? ofPrivate : `a classic token with ${scopes}`
   if (permission === undefined) return `Takes ${classic}.`
   return permission.startsWith('allows_')
     ? `Takes ${classic}, or any other token.`
@@ -116,7 +122,8 @@ function parametersOf(shapes: Shapes, path: string, own: string, { params, query
   const declared = (schema: unknown) => ((schema as Json | undefined)?.['properties'] ?? {}) as Record<string, Json>
   const namesIn = (at: string) => [...at.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name)
   const present = (name: string, place: 'path' | 'query', given: Json) => {
-    const { description = PARAMETERS[name], ...schema } = shapes.of(given) as Json
+    const { description = PARAMETERS[name], ...taken } = shapes.of(given) as Json
+    const schema = parameterSchema(name) ?? taken
     return { name, in: place, required: place === 'path', ...(description !== undefined && { description }), schema }
   }
   // The route declares them by names of its own, in the same places.

@@ -18,10 +18,14 @@ import { PRIORITY_LIMIT, type QueueRule, type RuleEffect } from '../../model/que
 
 const Text = (maxLength: number, description?: string) =>
   Type.String({ minLength: 1, maxLength, pattern: '^[^\\u0000-\\u001f\\u007f]*$', ...(description !== undefined && { description }) })
-const Priority = Type.Integer({ minimum: -PRIORITY_LIMIT, maximum: PRIORITY_LIMIT })
+const Priority = Type.Integer({
+  minimum: -PRIORITY_LIMIT,
+  maximum: PRIORITY_LIMIT,
+  description: 'Higher ones go first; 0 where nobody says anything.',
+})
 const DAYS_30 = 30 * 24 * 3600
 const Seconds = Type.Integer({ minimum: 1, maximum: DAYS_30 })
-const Labels = Type.Array(Text(256), { minItems: 1, maxItems: 100 })
+const Labels = Type.Array(Text(256), { minItems: 1, maxItems: 100, description: 'Labels that a runner must have, all of them.' })
 
 export type QueuedJobBody = Static<typeof QueuedJobBody>
 export const QueuedJobBody = Type.Object(
@@ -57,7 +61,7 @@ const Match = Type.Object(
     branch: Type.Optional(Text(500, 'The branch of the run.')),
     event: Type.Optional(Text(100, 'What started the run, such as `push`.')),
     actor: Type.Optional(Text(100, 'The login of who started the run.')),
-    labels: Type.Optional(Labels),
+    labels: Type.Optional(Type.Array(Text(256), { minItems: 1, maxItems: 100, description: 'The job asks for all of these.' })),
   },
   {
     title: 'QueueRuleMatch',
@@ -73,7 +77,7 @@ const Rule = {
       description: 'Labels that a job gets instead of its own when it has waited for so long.',
     }),
   ),
-  longest_wait_seconds: Type.Optional(Seconds),
+  longest_wait_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: DAYS_30, description: 'A job that waits for longer fails.' })),
   most_at_once: Type.Optional(
     Type.Integer({ minimum: 1, maximum: 100_000, description: 'So many of its jobs run at once; the others wait.' }),
   ),

@@ -19,6 +19,7 @@ import type { App } from '../../http/server.ts'
 import { needs, type Need } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import { hooksUrl, presentDelivery, presentHook, presentHookConfig, presentWholeDelivery, type HookHome } from './present-hook.ts'
+import { summaryOf } from './operation-words.ts'
 import { apiOf, type RestDeps } from './room.ts'
 import { idOf } from '../../http/places.ts'
 import { basesOf, repositoryOf } from './runs.ts'
@@ -130,13 +131,11 @@ function declare({ docs, operation, ...place }: Place, to: 'read' | 'write', ver
   }
 }
 
+/** Where GitHub has no such operation. */
 function declareOwn(kind: Place['kind'], verb: string) {
-  const words = verb.replaceAll('-', ' ').replace('config', 'configuration')
-  const article = verb.startsWith('list') ? '' : ' the'
-  const [first = '', ...rest] = words.split(' ')
   return {
     operationId: `fleetfoot/${verb.replace('webhook', `${kind}-webhook`)}`,
-    summary: `${first.charAt(0).toUpperCase()}${first.slice(1)}${article} ${rest.join(' ')} ${kind === 'global' ? 'of the server' : 'of the enterprise'}`,
+    summary: `${summaryOf(`fleetfoot/${verb}`)} of ${kind === 'global' ? 'the server' : 'the enterprise'}`,
     tags: ['enterprise-admin'],
   }
 }

@@ -38,6 +38,8 @@ export function describeRest(routes: readonly ServedRoute[]): Description {
   return describeRoutes(routes, {
     title: 'GitHub REST API, as Fleetfoot serves it',
     version: ENTERPRISE_VERSION,
+    description:
+      "What is served of GitHub's REST API. Operations have GitHub's names; those that begin with `fleetfoot/` are beyond it, or not in its description. Lists are paged by `page` and `per_page`; the `Link` header has the addresses of the other pages. Failures have a `message`.",
     prefix: '/api/v3',
     operations: OPERATIONS,
     summaryOf,
@@ -58,7 +60,21 @@ function alsoOf(method: string, path: string, statuses: string[]): Record<string
 
 /** `/api/fleetfoot` as it is served. */
 export function describeOwn(routes: readonly ServedRoute[]): Description {
-  return describeRoutes(routes, { title: 'Fleetfoot', version: ENTERPRISE_VERSION, prefix: '/api/fleetfoot' })
+  return describeRoutes(routes, {
+    title: 'Fleetfoot',
+    version: ENTERPRISE_VERSION,
+    description: "What GitHub's API lacks, with the same tokens. Failures have a `message`, as those of GitHub's API.",
+    tags: {
+      apps: 'GitHub Apps, their keys, and where they are installed.',
+      'audit-log': 'Who did what.',
+      meta: 'This description.',
+      queue: 'The jobs that wait for a runner: who waits why, rules, moves of one job, pauses.',
+      'runner-packages': 'Packages of the runner application, for machines that do not reach the internet.',
+      runs: 'Runs by their number alone.',
+      tokens: 'Tokens of users.',
+    },
+    prefix: '/api/fleetfoot',
+  })
 }
 
 /** Routes do not change once they are served, and most servers are never asked: described with the first request. */

@@ -14,7 +14,7 @@ import { RepositoryChangeBody } from './repository-body.ts'
 import { type RestDeps } from './room.ts'
 import { basesOf, repositoryOf } from './runs.ts'
 import { mediaTypes, NoBody } from '../../http/answers.ts'
-import { BranchBody, CommitBody, ContentBody, ContentFolderBody, RefBody } from './shapes-content.ts'
+import { BranchBody, CommitBody, ContentBody, RefBody } from './shapes-content.ts'
 import { CollaboratorPermissionBody, RepositoryBody } from './shapes-repository.ts'
 
 const CollaboratorParams = Type.Object({ username: Type.String() })
@@ -214,7 +214,6 @@ function contentRoutes(app: App, deps: RestDeps, path: string): void {
   const response = {
     200: mediaTypes({
       'application/json': ContentBody,
-      'application/vnd.github.object+json': ContentFolderBody,
       'application/vnd.github.raw': Type.String(),
     }),
   }

@@ -92,6 +92,5 @@ const Submodule = Type.Object(
   { title: 'ContentSubmodule' },
 )
 
-/** A file, a symlink, a submodule, or what is in a folder. */
-export const ContentBody = Type.Union([File, Symlink, Submodule, Type.Array(Entry)])
-export const ContentFolderBody = Folder
+/** A file, a symlink, a submodule, or what is in a folder: a list, and an object for who asks for `application/vnd.github.object`. */
+export const ContentBody = Type.Union([File, Symlink, Submodule, Type.Array(Entry), Folder])
