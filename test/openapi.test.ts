@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startServer, type TestServer } from './support/start-server.ts'
+import { wireRunner } from './support/wire-runner.ts'
 
 /*
  * Our OpenAPI descriptions, as generators of code and people read them. That they are true is checked elsewhere, with every answer of every
@@ -115,4 +116,24 @@ test('names of operations that are ours are none of GitHub', async () => {
   const own = (await read('/api/fleetfoot')).operations
 
   expect(own.filter(({ operation }) => !operation.operationId.startsWith('fleetfoot/'))).toEqual([])
+})
+
+test('calls that no other test makes answer as they are described, too', async () => {
+  await server.organization('acme')
+  await server.repository('acme', 'rocket')
+  const runners = { enterprise: await wireRunner(server, 'enterprises/fleetfoot'), repo: await wireRunner(server, 'acme/rocket') }
+  const places = { enterprise: '/api/fleetfoot/enterprises/fleetfoot/queue', repo: '/api/fleetfoot/repos/acme/rocket/queue' }
+  const status = async (method: string, path: string, body?: unknown) => (await server.admin(method, path, body)).status
+
+  for (const name of ['enterprise', 'repo'] as const) {
+    const targets = [`runners/${runners[name].id}`, 'labels/gpu', ...(name === 'repo' ? [] : ['groups/1'])]
+    for (const target of targets) {
+      const at = `${places[name]}/pauses/${target}`
+      expect([at, await status('PUT', at, { reason: 'repair' }), await status('DELETE', at)]).toEqual([at, 200, 204])
+    }
+  }
+  const made = (await (await server.admin('POST', `${places.repo}/rules`, { name: 'r', priority: -1 })).json()) as { id: number }
+  const rule = `${places.repo}/rules/${made.id}`
+  expect([await status('PATCH', rule, { name: 's' }), await status('DELETE', rule)]).toEqual([200, 204])
+  expect(await status('PUT', `${places.repo}/pauses/groups/1`, { reason: 'repair' })).toBe(404)
 })

@@ -399,6 +399,8 @@ function pauseRoutes(app: App, deps: Deps, at: At): void {
     { segment: 'labels', kind: 'label', target: 'A label.', of: (text) => ({ kind: 'label', name: text }) },
   ]
   for (const { segment, kind, target, of } of targets) {
+    // A repository has no groups of its own.
+    if (kind === 'group' && at.name === 'repo') continue
     const Params = Type.Object({ target: Type.String({ minLength: 1, maxLength: 256, description: target }) })
     app.put(
       `${path}/queue/pauses/${segment}/:target`,
