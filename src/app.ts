@@ -59,9 +59,7 @@ import { lockSqlite } from './store/sqlite.ts'
 export interface AppOptions {
   logger?: Logger
   now?: () => number
-  /** Tests: check answers against their schemas. */
-  strictAnswers?: boolean
-  /** Tests: what is wrong with an answer of this operation of GitHub's, if anything. */
+  /** Tests: what is wrong with an answer, if anything. */
   judgeAnswer?: JudgeAnswer
   /** Tests run background tasks by hand. */
   background?: boolean
@@ -139,7 +137,6 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const http = createServer({
       logger,
       trustedProxies: config.trustedProxies,
-      strictAnswers: options.strictAnswers ?? false,
       tls: config.tls && (() => readTls(config.tls)),
       onUpgrade: (request, socket, head) => void feed.upgrade(request, socket, head),
     })

@@ -14,7 +14,7 @@ import { wireRunner } from './support/wire-runner.ts'
 const EACH = Number(process.env['TEST_MALFORMED'] ?? 12)
 
 test('malformed requests to every route are refused, and never with a 5xx', async () => {
-  await using server = await startServer({ strictAnswers: false })
+  await using server = await startServer()
   const pick = picker(20_261_124)
   const routes = server.running.routes.filter(({ access, url }) => access?.by === 'actor' && !url.includes('/logs/live'))
   expect(routes.length).toBeGreaterThan(300)

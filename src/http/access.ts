@@ -30,8 +30,15 @@ export type Access =
 
 declare module 'fastify' {
   interface FastifySchema {
-    /** The operation's name in GitHub's description, where it has one. */
+    /** The operation's name in GitHub's description; `fleetfoot/…` where it has none. */
     operationId?: string
+    /** A line about the operation; one is made of the name of GitHub's operations. */
+    summary?: string
+    /** What more there is to know of it. */
+    description?: string
+    tags?: string[]
+    /** The media type of a body that is passed on as it comes. */
+    bodyType?: string
   }
   interface FastifyContextConfig {
     access?: Access

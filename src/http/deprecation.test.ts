@@ -25,15 +25,15 @@ test('an old spelling says with each answer that it is one, beside the pages of 
 
 test('a call that ends is marked in the description, too', () => {
   const access = { by: 'actor' as const, need: needs.anyone }
-  const route = { method: 'GET', operationId: undefined, access, schema: {} }
+  const route = { method: 'GET', access, schema: {} }
   const { paths } = describeRoutes(
     [
-      { ...route, url: '/old', deprecated: { since: '2026-01-01', see: PAGE } },
-      { ...route, url: '/new', deprecated: undefined },
+      { ...route, operationId: 'old', url: '/old', deprecated: { since: '2026-01-01', see: PAGE } },
+      { ...route, operationId: 'new', url: '/new', deprecated: undefined },
     ],
-    { title: 'Test', version: '1', prefix: '', server: 'http://localhost' },
+    { title: 'Test', version: '1', description: 'A test', prefix: '' },
   )
 
   expect(paths).toMatchObject({ '/old': { get: { deprecated: true } } })
-  expect(JSON.stringify((paths as Record<string, unknown>)['/new'])).not.toContain('deprecated')
+  expect(JSON.stringify(paths['/new'])).not.toContain('deprecated')
 })

@@ -1,3 +1,4 @@
+import type { FastifySchema } from 'fastify'
 import type { Access } from './access.ts'
 import type { Deprecation } from './deprecation.ts'
 import type { App } from './server.ts'
@@ -9,7 +10,7 @@ export interface ServedRoute {
   access: Access | undefined
   operationId: string | undefined
   deprecated: Deprecation | undefined
-  schema: { params?: unknown; querystring?: unknown; body?: unknown; response?: unknown }
+  schema: Pick<FastifySchema, 'params' | 'querystring' | 'body' | 'bodyType' | 'response' | 'summary' | 'description' | 'tags'>
 }
 
 /** Every route that is registered from now on, of all rooms. */
@@ -17,40 +18,43 @@ export function collectRoutes(app: App): ServedRoute[] {
   const routes: ServedRoute[] = []
   app.addHook('onRoute', ({ method, url, config, schema = {} }) => {
     for (const each of [method].flat()) {
-      const { params, querystring, body, response } = schema
       // Fastify adds HEAD to each GET.
       if (each !== 'HEAD') {
-        routes.push({
-          method: each,
-          url,
-          access: config?.access,
-          operationId: schema.operationId,
-          deprecated: config?.deprecated,
-          schema: { params, querystring, body, response },
-        })
+        const { access, deprecated } = config ?? {}
+        routes.push({ method: each, url, access, operationId: schema.operationId, deprecated, schema })
       }
     }
   })
   return routes
 }
 
-/** The violations of an answer; a body is text. */
-export type JudgeAnswer = (answer: { operationId: string; status: number; body: string; contentType: string | undefined }) => string[]
+/** An answer that is about to be sent. */
+export interface JudgedAnswer {
+  /** Of the route that gave it. */
+  operationId: string | undefined
+  method: string
+  status: number
+  /** Text; undefined for what is no text: a stream, or bytes. */
+  body: string | undefined
+  contentType: string | undefined
+}
 
-/** Lets every answer of a named operation be judged before it is sent; one that does not fit becomes a failure that no test overlooks. */
+/** In what an answer is not as it should be. */
+export type JudgeAnswer = (answer: JudgedAnswer) => string[]
+
+/** Lets every answer be judged before it is sent; one that does not fit becomes a failure that no test overlooks. */
 export function judgeAnswers(app: App, judge: JudgeAnswer): void {
   app.addHook('onSend', async (request, reply, payload) => {
     const { operationId } = request.routeOptions.schema ?? {}
-    if (operationId === undefined || (payload !== null && payload !== undefined && typeof payload !== 'string')) return payload
     const contentType = reply.getHeader('content-type')
-    const answer = {
+    const violations = judge({
       operationId,
+      method: request.method,
       status: reply.statusCode,
-      body: payload ?? '',
+      body: payload === null || payload === undefined ? '' : typeof payload === 'string' ? payload : undefined,
       contentType: contentType === undefined ? undefined : String(contentType),
-    }
-    const violations = judge(answer)
-    if (violations.length > 0) throw new Error(`${operationId} ${reply.statusCode}: ${violations.join('; ')}`)
+    })
+    if (violations.length > 0) throw new Error(`${operationId ?? request.url} ${reply.statusCode}: ${violations.join('; ')}`)
     return payload
   })
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
+import type { JudgedAnswer } from '../../src/http/served-route.ts'
 
 /** A schema in the words of OpenAPI 3.0, as it stands in the description. */
 export type DescribedSchema = Record<string, unknown>
@@ -46,8 +47,24 @@ const FAILURE = {
   properties: { message: { type: 'string' }, documentation_url: { type: 'string' } },
 }
 
+/** Simple checks of the formats in the description. A URI template, an SSH key or an address is any text. */
+export const FORMATS = {
+  'date-time': (text: string) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(text) && !Number.isNaN(Date.parse(text)),
+  date: (text: string) => /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(Date.parse(text)),
+  uri: (text: string) => /^[a-z][a-z\d+.-]*:[^\s<>"\\^`{|}]+$/i.test(text),
+  email: /^[^\s@]+@[^\s@]+$/,
+  hostname: /^[a-z\d]([a-z\d.-]*[a-z\d])?$/i,
+  uuid: /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i,
+  int32: true as const,
+  int64: true as const,
+  'uri-template': true as const,
+  'ssh-key': true as const,
+  'ssh-key fingerprint': true as const,
+  'ip/cidr': true as const,
+}
+
 // Not strict about schemas: GitHub requires keys that it does not declare. Strict about values all the same.
-const ajv = new Ajv({ strict: false, allErrors: true, coerceTypes: false, formats: makeFormats() })
+const ajv = new Ajv({ strict: false, allErrors: true, coerceTypes: false, formats: FORMATS })
 ajv.addSchema(toJsonSchema({ components: description.components }) as DescribedSchema, COMPONENTS)
 const compiled = new WeakMap<DescribedSchema, ValidateFunction>()
 
@@ -88,17 +105,9 @@ const SLIPS = new Set(['apps/list-installations'])
  * For every answer of every test that starts a server: good ones by GitHub's description where it has the operation, refused ones by the
  * form of failures. (Which statuses an operation may answer is asked by the tests that mean to, with `validateAnswer`.)
  */
-export function judgeByDescription({
-  operationId,
-  status,
-  body,
-  contentType,
-}: {
-  operationId: string
-  status: number
-  body: string
-  contentType: string | undefined
-}): string[] {
+export function judgeByDescription({ operationId, status, body, contentType }: JudgedAnswer): string[] {
+  // Not of the REST API, or a stream.
+  if (operationId === undefined || body === undefined) return []
   const isJson = contentType?.startsWith(JSON_TYPE) ?? false
   if (status >= 300 && status < 400) return []
   if (status >= 400) return isJson ? validateSchema(FAILURE, JSON.parse(body)) : []
@@ -175,25 +184,6 @@ function orNull(schema: DescribedSchema): DescribedSchema {
   if (typeof schema['type'] !== 'string' || schema['allOf'] || schema['anyOf']) return { anyOf: [{ type: 'null' }, schema] }
   const { enum: values } = schema
   return { ...schema, type: [schema['type'], 'null'], ...(Array.isArray(values) ? { enum: [...new Set([...values, null])] } : {}) }
-}
-
-/** Simple checks of the formats in the description. A URI template, an SSH key or an address is any text. */
-function makeFormats() {
-  return {
-    'date-time': (text: string) =>
-      /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(text) && !Number.isNaN(Date.parse(text)),
-    date: (text: string) => /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(Date.parse(text)),
-    uri: (text: string) => /^[a-z][a-z\d+.-]*:[^\s<>"\\^`{|}]+$/i.test(text),
-    email: /^[^\s@]+@[^\s@]+$/,
-    hostname: /^[a-z\d]([a-z\d.-]*[a-z\d])?$/i,
-    uuid: /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i,
-    int32: true as const,
-    int64: true as const,
-    'uri-template': true as const,
-    'ssh-key': true as const,
-    'ssh-key fingerprint': true as const,
-    'ip/cidr': true as const,
-  }
 }
 
 function mediaTypeOf(headers: NonNullable<Answer['headers']>): string | undefined {

@@ -18,6 +18,7 @@ import { tokenInsert } from '../../src/store/tokens.ts'
 import { makeGitClient, type GitClient } from './git-client.ts'
 import { makeTestDatabase } from './database.ts'
 import { judgeByDescription } from './github-description.ts'
+import { judgeByOwnDescription } from './own-description.ts'
 
 export type Caller = (method: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<Response>
 
@@ -54,7 +55,6 @@ export interface StartOptions {
   times?: Partial<Times>
   now?: () => number
   background?: boolean
-  strictAnswers?: boolean
   config?: Partial<Config>
   logLevel?: string
   logger?: Logger
@@ -88,10 +88,9 @@ export async function startServer(options: StartOptions = {}): Promise<TestServe
   }
   mkdirSync(config.blobsDir, { recursive: true })
   mkdirSync(config.reposDir, { recursive: true })
-  const running = await startApp(config, {
+  const running: RunningApp = await startApp(config, {
     logger: options.logger ?? pino({ level: options.logLevel ?? process.env['TEST_LOG'] ?? 'silent' }),
-    strictAnswers: options.strictAnswers ?? true,
-    judgeAnswer: judgeByDescription,
+    judgeAnswer: (answer) => [...judgeByDescription(answer), ...judgeByOwnDescription(running.routes, answer)],
     background: options.background ?? false,
     keyPoolSize: options.keyPoolSize ?? 0,
     ...(options.now && { now: options.now }),

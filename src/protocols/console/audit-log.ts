@@ -3,12 +3,15 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { exportAudit, type AuditPlace, type AuditView } from '../../core/audit/audit-log.ts'
 import type { Deps } from '../../core/deps.ts'
+import { mediaTypes } from '../../http/answers.ts'
 import type { App } from '../../http/server.ts'
 import '../../http/access.ts'
 import { needs } from '../../model/access.ts'
 
 const Query = Type.Object({
-  format: Type.Optional(Type.Union([Type.Literal('ndjson'), Type.Literal('csv')])),
+  format: Type.Optional(
+    Type.Union([Type.Literal('ndjson'), Type.Literal('csv')], { description: 'A line of JSON an entry, or CSV with a head.' }),
+  ),
   phrase: Type.Optional(Type.String({ maxLength: 1000 })),
 })
 const produces = ['application/x-ndjson', 'text/csv']
@@ -27,13 +30,22 @@ const COLUMNS = [
   'data',
 ] as const
 
+const schema = (operationId: string, of: string) => ({
+  operationId,
+  summary: `Export the audit log of ${of}`,
+  description: 'All of it, oldest first, as one stream.',
+  tags: ['audit-log'],
+  querystring: Query,
+  response: { 200: mediaTypes({ 'application/x-ndjson': Type.String(), 'text/csv': Type.String() }) },
+})
+
 /** The whole audit log as one stream, oldest first: a line of JSON or CSV an entry. */
 export function auditLogRoutes(app: App, deps: Deps): void {
   app.get(
     '/orgs/:org/audit-log/export',
     {
       config: { access: { by: 'actor' as const, need: needs.organizationAudit }, produces },
-      schema: { params: Type.Object({ org: Type.String() }), querystring: Query },
+      schema: { ...schema('fleetfoot/export-audit-log-for-org', 'an organization'), params: Type.Object({ org: Type.String() }) },
     },
     (request, reply) => stream(deps, request, reply, request.query, { kind: 'organization', organization: { login: request.params.org } }),
   )
@@ -41,7 +53,10 @@ export function auditLogRoutes(app: App, deps: Deps): void {
     '/enterprises/:enterprise/audit-log/export',
     {
       config: { access: { by: 'actor' as const, need: needs.enterpriseAudit }, produces },
-      schema: { params: Type.Object({ enterprise: Type.String() }), querystring: Query },
+      schema: {
+        ...schema('fleetfoot/export-audit-log-for-enterprise', 'the enterprise'),
+        params: Type.Object({ enterprise: Type.String() }),
+      },
     },
     (request, reply) => stream(deps, request, reply, request.query, { kind: 'enterprise', slug: request.params.enterprise }),
   )

@@ -1,51 +1,82 @@
 import { Type, type Static } from 'typebox'
 import { createFineGrainedToken, createToken, deleteToken, listTokens, type NewToken, type Token } from '../../core/accounts/tokens.ts'
 import type { Deps } from '../../core/deps.ts'
+import { NoBody, orNull, Time, Word } from '../../http/answers.ts'
 import { isoTime } from '../../http/places.ts'
 import type { App } from '../../http/server.ts'
 import { needs, type Actor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 
-export type TokenBody = Static<typeof TokenBody>
-export const TokenBody = Type.Object({
+const TOKEN = {
   id: Type.Integer(),
-  kind: Type.Union([Type.Literal('personal'), Type.Literal('impersonation'), Type.Literal('admin'), Type.Literal('fine_grained')]),
+  kind: Word('personal', 'impersonation', 'admin', 'fine_grained'),
   name: Type.String(),
-  scopes: Type.Array(Type.String()),
-  created_at: Type.String(),
-  expires_at: Type.Union([Type.String(), Type.Null()]),
-  /** Of fine-grained ones: whose things they open, and how; all repositories where none are named. */
-  resource_owner: Type.Optional(Type.String()),
-  permissions: Type.Optional(Type.Record(Type.String(), Type.String())),
-  repositories: Type.Optional(Type.Array(Type.String())),
-})
+  scopes: Type.Array(Type.String(), { description: 'What a classic token may do; none for a fine-grained one.' }),
+  created_at: Time,
+  expires_at: orNull(Time),
+  resource_owner: Type.Optional(Type.String({ description: 'Whose things a fine-grained token opens.' })),
+  permissions: Type.Optional(Type.Record(Type.String(), Type.String(), { description: 'What a fine-grained token may do.' })),
+  repositories: Type.Optional(Type.Array(Type.String(), { description: 'All repositories of the owner where this is missing.' })),
+}
+export type TokenBody = Static<typeof TokenBody>
+export const TokenBody = Type.Object(TOKEN, { title: 'Token' })
 
 export type NewTokenBody = Static<typeof NewTokenBody>
-export const NewTokenBody = Type.Object({ ...TokenBody.properties, token: Type.String() })
+export const NewTokenBody = Type.Object(
+  { ...TOKEN, token: Type.String({ description: 'The token itself, shown this once.' }) },
+  { title: 'NewToken' },
+)
 
 const TokenRequest = Type.Object({
   name: Type.String({ maxLength: 1000 }),
-  /** Of a classic token; a fine-grained one has permissions instead. */
-  scopes: Type.Optional(Type.Array(Type.String({ maxLength: 100 }), { maxItems: 100 })),
+  scopes: Type.Optional(
+    Type.Array(Type.String({ maxLength: 100 }), {
+      maxItems: 100,
+      description: 'Of a classic token; a fine-grained one has permissions instead.',
+    }),
+  ),
   permissions: Type.Optional(Type.Record(Type.String({ maxLength: 100 }), Type.Unknown(), { maxProperties: 100 })),
-  resource_owner: Type.Optional(Type.String({ maxLength: 200 })),
+  resource_owner: Type.Optional(Type.String({ maxLength: 200, description: 'The user themselves where nothing is said.' })),
   repositories: Type.Optional(Type.Array(Type.String({ maxLength: 200 }), { maxItems: 50 })),
-  expires_at: Type.Optional(Type.Union([Type.String({ maxLength: 100 }), Type.Null()])),
+  expires_at: Type.Optional(orNull(Type.String({ maxLength: 100, description: 'A day, or a time with its offset.' }))),
 })
 
 const UserParams = Type.Object({ username: Type.String() })
+const tags = ['tokens']
 const config = { access: { by: 'actor' as const, need: needs.userTokens } }
 
 /** Named, scoped tokens that may expire: any number of them for each user. */
 export function tokenRoutes(app: App, deps: Deps): void {
   app.get(
     '/users/:username/tokens',
-    { config, schema: { params: UserParams, response: { 200: Type.Array(TokenBody) } } },
+    {
+      config,
+      schema: {
+        operationId: 'fleetfoot/list-tokens',
+        summary: 'List the tokens of a user',
+        description: 'Without their texts. Site administrators for anybody, users for themselves.',
+        tags,
+        params: UserParams,
+        response: { 200: Type.Array(TokenBody) },
+      },
+    },
     async (request) => (await listTokens(deps, request.actor, request.params.username)).map(presentToken),
   )
   app.post(
     '/users/:username/tokens',
-    { config, schema: { params: UserParams, body: TokenRequest, response: { 201: NewTokenBody } } },
+    {
+      config,
+      schema: {
+        operationId: 'fleetfoot/create-token',
+        summary: 'Make a token',
+        description:
+          'With `scopes` a classic one, with `permissions` a fine-grained one. It may do no more, and live no longer, than the token that asks for it.',
+        tags,
+        params: UserParams,
+        body: TokenRequest,
+        response: { 201: NewTokenBody },
+      },
+    },
     async (request, reply) => {
       const token = await makeToken(deps, request.actor, request.params.username, request.body)
       return reply.code(201).send({ ...presentToken(token), token: token.text })
@@ -53,7 +84,16 @@ export function tokenRoutes(app: App, deps: Deps): void {
   )
   app.delete(
     '/users/:username/tokens/:token_id',
-    { config, schema: { params: Type.Object({ username: Type.String(), token_id: Type.String({ pattern: '^[1-9][0-9]{0,14}$' }) }) } },
+    {
+      config,
+      schema: {
+        operationId: 'fleetfoot/delete-token',
+        summary: 'End a token at once',
+        tags,
+        params: Type.Object({ username: Type.String(), token_id: Type.String({ pattern: '^[1-9][0-9]{0,14}$' }) }),
+        response: { 204: NoBody },
+      },
+    },
     async (request, reply) => {
       await deleteToken(deps, request.actor, { login: request.params.username, id: Number(request.params.token_id) })
       return reply.code(204).send()

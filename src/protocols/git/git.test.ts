@@ -55,7 +55,6 @@ async function startGitServer() {
   const { app } = createServer({
     logger,
     trustedProxies: [],
-    strictAnswers: true,
     tls: undefined,
     onUpgrade: (_request, socket) => socket.destroy(),
   })

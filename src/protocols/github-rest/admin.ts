@@ -7,6 +7,7 @@ import { needs } from '../../model/access.ts'
 import { presentAuthorization, presentSimpleOrganization, presentSimpleUser } from './present-account.ts'
 import type { RestDeps } from './room.ts'
 import { basesOf } from './runs.ts'
+import { AuthorizationBody, SimpleOrganizationBody, SimpleUserBody } from './shapes-account.ts'
 
 const Login = Type.String({ minLength: 1, maxLength: 100 })
 const UserBody = Type.Object({
@@ -26,7 +27,7 @@ export function adminRoutes(app: App, deps: RestDeps): void {
     '/admin/users',
     {
       config: { access, docs: 'enterprise-admin/users#create-a-user' },
-      schema: { operationId: 'enterprise-admin/create-user', body: UserBody },
+      schema: { operationId: 'enterprise-admin/create-user', response: { 201: SimpleUserBody }, body: UserBody },
     },
     async (request, reply) => {
       const user = await createUser(deps, request.actor, request.body)
@@ -37,7 +38,7 @@ export function adminRoutes(app: App, deps: RestDeps): void {
     '/admin/organizations',
     {
       config: { access, docs: 'enterprise-admin/orgs#create-an-organization' },
-      schema: { operationId: 'enterprise-admin/create-org', body: OrganizationBody },
+      schema: { operationId: 'enterprise-admin/create-org', response: { 201: SimpleOrganizationBody }, body: OrganizationBody },
     },
     async (request, reply) => {
       const { login, admin, profile_name } = request.body
@@ -49,7 +50,12 @@ export function adminRoutes(app: App, deps: RestDeps): void {
     '/admin/users/:username/authorizations',
     {
       config: { access, docs: 'enterprise-admin/users#create-an-impersonation-oauth-token' },
-      schema: { operationId: 'enterprise-admin/create-impersonation-o-auth-token', params: UserParams, body: ScopesBody },
+      schema: {
+        operationId: 'enterprise-admin/create-impersonation-o-auth-token',
+        response: { 200: AuthorizationBody, 201: AuthorizationBody },
+        params: UserParams,
+        body: ScopesBody,
+      },
     },
     async (request, reply) => {
       const input = { login: request.params.username, scopes: request.body.scopes }

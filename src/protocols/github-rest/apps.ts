@@ -21,6 +21,9 @@ import { presentRepository } from './present-repository.ts'
 import { apiOf, type RestDeps } from './room.ts'
 import { basesOf, repositoryOf } from './runs.ts'
 import { idOf, organizationOf, isoTime } from '../../http/places.ts'
+import { NoBody } from '../../http/answers.ts'
+import { AppBody, InstallationBody, InstallationsBody, InstallationTokenBody, NewAppBody } from './shapes-app.ts'
+import { CountedRepositoriesBody } from './shapes-repository.ts'
 
 const InstallationParams = Type.Object({ installation_id: Type.String() })
 const MAX_ID = 2 ** 53 - 1
@@ -46,7 +49,7 @@ function ownRoutes(app: App, deps: RestDeps): void {
     '/app-manifests/:code/conversions',
     {
       config: config(needs.anyone, 'apps/apps#create-a-github-app-from-a-manifest'),
-      schema: { operationId: 'apps/create-from-manifest', params: Type.Object({ code: Type.String() }) },
+      schema: { operationId: 'apps/create-from-manifest', response: { 201: NewAppBody }, params: Type.Object({ code: Type.String() }) },
     },
     async (request, reply) => {
       const made = await convertManifest(deps, request.actor, request.params.code)
@@ -61,7 +64,7 @@ function ownRoutes(app: App, deps: RestDeps): void {
     // It tells how often the App is installed.
     {
       config: { ...config(needs.app, 'apps/apps#get-the-authenticated-app'), isLive: true },
-      schema: { operationId: 'apps/get-authenticated' },
+      schema: { operationId: 'apps/get-authenticated', response: { 200: AppBody } },
     },
     async (request) => presentApp(basesOf(deps, request), await getOwnApp(deps, request.actor)),
   )
@@ -69,7 +72,7 @@ function ownRoutes(app: App, deps: RestDeps): void {
     '/apps/:app_slug',
     {
       config: { ...config(needs.anyone, 'apps/apps#get-an-app'), isLive: true },
-      schema: { operationId: 'apps/get-by-slug', params: Type.Object({ app_slug: Type.String() }) },
+      schema: { operationId: 'apps/get-by-slug', response: { 200: AppBody }, params: Type.Object({ app_slug: Type.String() }) },
     },
     async (request) => presentApp(basesOf(deps, request), await getApp(deps, request.params.app_slug)),
   )
@@ -80,7 +83,7 @@ function installationRoutes(app: App, deps: RestDeps): void {
     '/app/installations',
     {
       config: config(needs.app, 'apps/apps#list-installations-for-the-authenticated-app'),
-      schema: { operationId: 'apps/list-installations', querystring: PageQuery },
+      schema: { operationId: 'apps/list-installations', response: { 200: InstallationsBody }, querystring: PageQuery },
     },
     async (request, reply) => {
       const page = pageOf(request.query)
@@ -95,7 +98,7 @@ function installationRoutes(app: App, deps: RestDeps): void {
     installation,
     {
       config: config(needs.app, 'apps/apps#get-an-installation-for-the-authenticated-app'),
-      schema: { operationId: 'apps/get-installation', params: InstallationParams },
+      schema: { operationId: 'apps/get-installation', response: { 200: InstallationBody }, params: InstallationParams },
     },
     async (request) => {
       const id = idOf(request.params.installation_id)
@@ -106,7 +109,7 @@ function installationRoutes(app: App, deps: RestDeps): void {
     installation,
     {
       config: config(needs.app, 'apps/apps#delete-an-installation-for-the-authenticated-app'),
-      schema: { operationId: 'apps/delete-installation', params: InstallationParams },
+      schema: { operationId: 'apps/delete-installation', response: { 202: NoBody, 204: NoBody }, params: InstallationParams },
     },
     async (request, reply) => {
       await deleteInstallation(deps, request.actor, idOf(request.params.installation_id))
@@ -123,7 +126,7 @@ function installationRoutes(app: App, deps: RestDeps): void {
       method,
       url: `${installation}/suspended`,
       config: config(needs.app, `apps/apps#${operation}-an-app-installation`),
-      schema: { operationId: `apps/${operation}-installation`, params: InstallationParams },
+      schema: { operationId: `apps/${operation}-installation`, params: InstallationParams, response: { 204: NoBody } },
       handler: async (request, reply) => {
         await suspendInstallation(deps, request.actor, { id: idOf(request.params.installation_id), suspended })
         return reply.code(204).send()
@@ -137,7 +140,12 @@ function tokenRoutes(app: App, deps: RestDeps): void {
     '/app/installations/:installation_id/access_tokens',
     {
       config: config(needs.app, 'apps/apps#create-an-installation-access-token-for-an-app'),
-      schema: { operationId: 'apps/create-installation-access-token', params: InstallationParams, body: TokenRequest },
+      schema: {
+        operationId: 'apps/create-installation-access-token',
+        response: { 201: InstallationTokenBody },
+        params: InstallationParams,
+        body: TokenRequest,
+      },
     },
     async (request, reply) => {
       const { permissions, repositories, repository_ids } = request.body
@@ -164,7 +172,16 @@ function tokenRoutes(app: App, deps: RestDeps): void {
     '/installation/repositories',
     {
       config: config(needs.installation, 'apps/installations#list-repositories-accessible-to-the-app-installation'),
-      schema: { operationId: 'apps/list-repos-accessible-to-installation', querystring: PageQuery },
+      schema: {
+        operationId: 'apps/list-repos-accessible-to-installation',
+        response: {
+          200: Type.Object({
+            ...CountedRepositoriesBody.properties,
+            repository_selection: InstallationBody.properties.repository_selection,
+          }),
+        },
+        querystring: PageQuery,
+      },
     },
     async (request, reply) => {
       const page = pageOf(request.query)
@@ -197,7 +214,10 @@ function whereRoutes(app: App, deps: RestDeps): void {
   for (const path of ['/orgs/:org', '/organizations/:organization_id']) {
     app.get(
       `${path}/installation`,
-      { config: config(needs.app, docs('an-organization')), schema: { operationId: 'apps/get-org-installation' } },
+      {
+        config: config(needs.app, docs('an-organization')),
+        schema: { operationId: 'apps/get-org-installation', response: { 200: InstallationBody } },
+      },
       async (request) => {
         const at = { ...organizationOf(request), kind: 'organization' as const }
         return presentInstallation(basesOf(deps, request), await getInstallationAt(deps, request.actor, at))
@@ -207,7 +227,11 @@ function whereRoutes(app: App, deps: RestDeps): void {
       `${path}/installations`,
       {
         config: config(needs.organizationInstallations, 'orgs/orgs#list-app-installations-for-an-organization'),
-        schema: { operationId: 'orgs/list-app-installations', querystring: PageQuery },
+        schema: {
+          operationId: 'orgs/list-app-installations',
+          response: { 200: Type.Object({ total_count: Type.Integer(), installations: InstallationsBody }) },
+          querystring: PageQuery,
+        },
       },
       async (request, reply) => {
         const page = pageOf(request.query)
@@ -222,7 +246,10 @@ function whereRoutes(app: App, deps: RestDeps): void {
   for (const path of ['/repos/:owner/:repo', '/repositories/:repository_id']) {
     app.get(
       `${path}/installation`,
-      { config: config(needs.app, docs('a-repository')), schema: { operationId: 'apps/get-repo-installation' } },
+      {
+        config: config(needs.app, docs('a-repository')),
+        schema: { operationId: 'apps/get-repo-installation', response: { 200: InstallationBody } },
+      },
       async (request) =>
         presentInstallation(basesOf(deps, request), await getInstallationOfRepository(deps, request.actor, repositoryOf(request))),
     )
@@ -230,7 +257,10 @@ function whereRoutes(app: App, deps: RestDeps): void {
   for (const path of ['/users/:username', '/user/:user_id']) {
     app.get(
       `${path}/installation`,
-      { config: config(needs.app, docs('a-user')), schema: { operationId: 'apps/get-user-installation' } },
+      {
+        config: config(needs.app, docs('a-user')),
+        schema: { operationId: 'apps/get-user-installation', response: { 200: InstallationBody } },
+      },
       async (request) => {
         const params = request.params as Record<string, string>
         const ref = params['user_id'] === undefined ? { login: params['username'] ?? '' } : { id: idOf(params['user_id']) }

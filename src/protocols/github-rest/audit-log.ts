@@ -9,6 +9,7 @@ import { operationOf } from '../../model/audit.ts'
 import { AppError } from '../../model/errors.ts'
 import { apiOf, type RestDeps } from './room.ts'
 import { organizationOf } from '../../http/places.ts'
+import { AuditEntryBody } from './shapes-audit.ts'
 
 type Query = Static<typeof Query>
 const Query = Type.Object({
@@ -25,7 +26,16 @@ export function auditLogRoutes(app: App, deps: RestDeps): void {
   for (const path of ['/orgs/:org', '/organizations/:organization_id']) {
     app.get(
       `${path}/audit-log`,
-      { config: config(needs.organizationAudit, 'orgs/orgs#get-the-audit-log-for-an-organization'), schema: { querystring: Query } },
+      {
+        config: config(needs.organizationAudit, 'orgs/orgs#get-the-audit-log-for-an-organization'),
+        schema: {
+          operationId: 'fleetfoot/list-audit-log-for-org',
+          summary: 'List the audit log of an organization',
+          tags: ['orgs'],
+          querystring: Query,
+          response: { 200: Type.Array(AuditEntryBody) },
+        },
+      },
       (request, reply) => {
         return answer(deps, request, reply, { kind: 'organization', organization: organizationOf(request) })
       },
@@ -35,7 +45,14 @@ export function auditLogRoutes(app: App, deps: RestDeps): void {
     '/enterprises/:enterprise/audit-log',
     {
       config: config(needs.enterpriseAudit, 'enterprise-admin/audit-log#get-the-audit-log-for-an-enterprise'),
-      schema: { querystring: Query, params: Type.Object({ enterprise: Type.String() }) },
+      schema: {
+        operationId: 'fleetfoot/list-audit-log-for-enterprise',
+        summary: 'List the audit log of an enterprise',
+        tags: ['enterprise-admin'],
+        querystring: Query,
+        response: { 200: Type.Array(AuditEntryBody) },
+        params: Type.Object({ enterprise: Type.String() }),
+      },
     },
     (request, reply) => answer(deps, request, reply, { kind: 'enterprise', slug: request.params.enterprise }),
   )

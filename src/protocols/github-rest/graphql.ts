@@ -15,6 +15,11 @@ const QueryBody = Type.Object({
   variables: Type.Optional(Type.Union([Type.Record(Type.String({ maxLength: 100 }), Type.Unknown()), Type.Null()])),
 })
 
+const AnswerBody = Type.Object({
+  data: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  errors: Type.Optional(Type.Array(Type.Unknown())),
+})
+
 /** An object of the schema: what can be asked of it. */
 interface Node {
   __typename: string
@@ -35,7 +40,16 @@ interface GraphQLError {
 export function graphqlRoutes(app: App, deps: RestDeps): void {
   app.post(
     '/graphql',
-    { config: { access: { by: 'actor', need: needs.self }, rateResource: 'graphql' }, schema: { body: QueryBody } },
+    {
+      config: { access: { by: 'actor', need: needs.self }, rateResource: 'graphql' },
+      schema: {
+        operationId: 'fleetfoot/query-graphql',
+        summary: 'Ask GraphQL what gh and Terraform ask of it',
+        tags: ['graphql'],
+        body: QueryBody,
+        response: { 200: AnswerBody },
+      },
+    },
     async (request) => {
       try {
         return await answer(deps, request, parseQuery(request.body.query, request.body.variables ?? {}))

@@ -19,9 +19,12 @@ import type { App } from '../../http/server.ts'
 import { needs, type Need } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
 import { hooksUrl, presentDelivery, presentHook, presentHookConfig, presentWholeDelivery, type HookHome } from './present-hook.ts'
+import { summaryOf } from './operation-words.ts'
 import { apiOf, type RestDeps } from './room.ts'
 import { idOf } from '../../http/places.ts'
 import { basesOf, repositoryOf } from './runs.ts'
+import { NoBody } from '../../http/answers.ts'
+import { DeliveryBody, HookBody, HookConfigBody, WholeDeliveryBody } from './shapes-hook.ts'
 
 const CONFIG = {
   url: Type.Optional(Type.String({ maxLength: 2048 })),
@@ -124,23 +127,36 @@ function declare({ docs, operation, ...place }: Place, to: 'read' | 'write', ver
   const operationId = operation(verb)
   return {
     config: { access: { by: 'actor' as const, need: place[to] }, docs: `${docs}#${verb}` },
-    schema: operationId === undefined ? {} : { operationId },
+    schema: operationId === undefined ? declareOwn(place.kind, verb) : { operationId },
+  }
+}
+
+/** Where GitHub has no such operation. */
+function declareOwn(kind: Place['kind'], verb: string) {
+  return {
+    operationId: `fleetfoot/${verb.replace('webhook', `${kind}-webhook`)}`,
+    summary: `${summaryOf(`fleetfoot/${verb}`)} of ${kind === 'global' ? 'the server' : 'the enterprise'}`,
+    tags: ['enterprise-admin'],
   }
 }
 
 function crudRoutes(app: App, deps: RestDeps, place: Place): void {
   const hooks = `${place.path}/hooks`
   const list = declare(place, 'read', 'list-webhooks')
-  app.get(hooks, { config: list.config, schema: { ...list.schema, querystring: PageQuery } }, async (request, reply) => {
-    const page = pageOf(request.query)
-    const listed = await listHooks(deps, request.actor, placeOf(place, request), page)
-    linkPages(reply, canonical(deps, request, listed.owner), request.query, page, listed.total)
-    return listed.hooks.map((hook) => presentHook(basesOf(deps, request), homeOf(listed.owner), hook))
-  })
+  app.get(
+    hooks,
+    { config: list.config, schema: { ...list.schema, querystring: PageQuery, response: { 200: Type.Array(HookBody) } } },
+    async (request, reply) => {
+      const page = pageOf(request.query)
+      const listed = await listHooks(deps, request.actor, placeOf(place, request), page)
+      linkPages(reply, canonical(deps, request, listed.owner), request.query, page, listed.total)
+      return listed.hooks.map((hook) => presentHook(basesOf(deps, request), homeOf(listed.owner), hook))
+    },
+  )
 
   const create = declare(place, 'write', 'create-webhook')
   const body = place.kind === 'repository' ? NewHook : NewNamedHook
-  app.post(hooks, { config: create.config, schema: { ...create.schema, body } }, async (request, reply) => {
+  app.post(hooks, { config: create.config, schema: { ...create.schema, body, response: { 201: HookBody } } }, async (request, reply) => {
     const { name, config, events, active } = request.body
     requireWeb(name)
     const input = { config: configOf(config), events: events ?? (place.kind === 'global' ? ['user', 'organization'] : undefined), active }
@@ -152,15 +168,19 @@ function crudRoutes(app: App, deps: RestDeps, place: Place): void {
   const get = declare(place, 'read', 'get-webhook')
   // Those of repositories tell how the last request ended.
   const getConfig = { ...get.config, isLive: place.kind === 'repository' }
-  app.get(`${hooks}/:hook_id`, { config: getConfig, schema: { ...get.schema, params: HookParams } }, async (request) => {
-    const { owner, hook } = await getHook(deps, request.actor, placeOf(place, request), idOf(request.params.hook_id))
-    return presentHook(basesOf(deps, request), homeOf(owner), hook)
-  })
+  app.get(
+    `${hooks}/:hook_id`,
+    { config: getConfig, schema: { ...get.schema, params: HookParams, response: { 200: HookBody } } },
+    async (request) => {
+      const { owner, hook } = await getHook(deps, request.actor, placeOf(place, request), idOf(request.params.hook_id))
+      return presentHook(basesOf(deps, request), homeOf(owner), hook)
+    },
+  )
 
   const update = declare(place, 'write', 'update-webhook')
   app.patch(
     `${hooks}/:hook_id`,
-    { config: update.config, schema: { ...update.schema, params: HookParams, body: HookChange } },
+    { config: update.config, schema: { ...update.schema, params: HookParams, body: HookChange, response: { 200: HookBody } } },
     async (request) => {
       const { name, config, events, add_events, remove_events, active } = request.body
       requireWeb(name)
@@ -178,26 +198,38 @@ function crudRoutes(app: App, deps: RestDeps, place: Place): void {
   )
 
   const remove = declare(place, 'write', 'delete-webhook')
-  app.delete(`${hooks}/:hook_id`, { config: remove.config, schema: { ...remove.schema, params: HookParams } }, async (request, reply) => {
-    await deleteHook(deps, request.actor, placeOf(place, request), idOf(request.params.hook_id))
-    return reply.code(204).send()
-  })
+  app.delete(
+    `${hooks}/:hook_id`,
+    { config: remove.config, schema: { ...remove.schema, params: HookParams, response: { 204: NoBody } } },
+    async (request, reply) => {
+      await deleteHook(deps, request.actor, placeOf(place, request), idOf(request.params.hook_id))
+      return reply.code(204).send()
+    },
+  )
 }
 
 function configRoutes(app: App, deps: RestDeps, place: Place): void {
   const path = `${place.path}/hooks/:hook_id/config`
   const get = declare(place, 'read', 'get-webhook-config')
-  app.get(path, { config: get.config, schema: { ...get.schema, params: HookParams } }, async (request) => {
-    const { hook } = await getHook(deps, request.actor, placeOf(place, request), idOf(request.params.hook_id))
-    return presentHookConfig(hook)
-  })
+  app.get(
+    path,
+    { config: get.config, schema: { ...get.schema, params: HookParams, response: { 200: HookConfigBody } } },
+    async (request) => {
+      const { hook } = await getHook(deps, request.actor, placeOf(place, request), idOf(request.params.hook_id))
+      return presentHookConfig(hook)
+    },
+  )
 
   const update = declare(place, 'write', 'update-webhook-config')
-  app.patch(path, { config: update.config, schema: { ...update.schema, params: HookParams, body: ConfigBody } }, async (request) => {
-    const change = { config: configOf(request.body), replacesConfig: false }
-    const { hook } = await updateHook(deps, request.actor, placeOf(place, request), idOf(request.params.hook_id), change)
-    return presentHookConfig(hook)
-  })
+  app.patch(
+    path,
+    { config: update.config, schema: { ...update.schema, params: HookParams, body: ConfigBody, response: { 200: HookConfigBody } } },
+    async (request) => {
+      const change = { config: configOf(request.body), replacesConfig: false }
+      const { hook } = await updateHook(deps, request.actor, placeOf(place, request), idOf(request.params.hook_id), change)
+      return presentHookConfig(hook)
+    },
+  )
 }
 
 function deliveryRoutes(app: App, deps: RestDeps, place: Place): void {
@@ -205,7 +237,10 @@ function deliveryRoutes(app: App, deps: RestDeps, place: Place): void {
   const list = declare(place, 'read', 'list-webhook-deliveries')
   app.get(
     deliveries,
-    { config: list.config, schema: { ...list.schema, params: HookParams, querystring: DeliveriesQuery } },
+    {
+      config: list.config,
+      schema: { ...list.schema, params: HookParams, querystring: DeliveriesQuery, response: { 200: Type.Array(DeliveryBody) } },
+    },
     async (request, reply) => {
       const { status, cursor } = request.query
       const { limit } = pageOf(request.query)
@@ -219,14 +254,16 @@ function deliveryRoutes(app: App, deps: RestDeps, place: Place): void {
   )
 
   const get = declare(place, 'read', 'get-webhook-delivery')
-  app.get(`${deliveries}/:delivery_id`, { config: get.config, schema: { ...get.schema, params: DeliveryParams } }, async (request) =>
-    presentWholeDelivery(await getDelivery(deps, request.actor, placeOf(place, request), idsOf(request.params))),
+  app.get(
+    `${deliveries}/:delivery_id`,
+    { config: get.config, schema: { ...get.schema, params: DeliveryParams, response: { 200: WholeDeliveryBody } } },
+    async (request) => presentWholeDelivery(await getDelivery(deps, request.actor, placeOf(place, request), idsOf(request.params))),
   )
 
   const again = declare(place, 'write', 'redeliver-webhook-delivery')
   app.post(
     `${deliveries}/:delivery_id/attempts`,
-    { config: again.config, schema: { ...again.schema, params: DeliveryParams } },
+    { config: again.config, schema: { ...again.schema, params: DeliveryParams, response: { 202: Type.Object({}) } } },
     async (request, reply) => {
       await redeliver(deps, request.actor, placeOf(place, request), idsOf(request.params))
       return reply.code(202).send({})
@@ -237,18 +274,26 @@ function deliveryRoutes(app: App, deps: RestDeps, place: Place): void {
 function sendRoutes(app: App, deps: RestDeps, place: Place): void {
   const hook = `${place.path}/hooks/:hook_id`
   const ping = declare(place, 'write', 'ping-webhook')
-  app.post(`${hook}/pings`, { config: ping.config, schema: { ...ping.schema, params: HookParams } }, async (request, reply) => {
-    await pingHookAt(deps, request.actor, placeOf(place, request), idOf(request.params.hook_id))
-    return reply.code(204).send()
-  })
+  app.post(
+    `${hook}/pings`,
+    { config: ping.config, schema: { ...ping.schema, params: HookParams, response: { 204: NoBody } } },
+    async (request, reply) => {
+      await pingHookAt(deps, request.actor, placeOf(place, request), idOf(request.params.hook_id))
+      return reply.code(204).send()
+    },
+  )
   if (place.kind !== 'repository') return
   const test = declare(place, 'write', 'test-push-webhook')
   // `test_url` of a webhook names the first, the documentation the second.
   for (const word of ['test', 'tests']) {
-    app.post(`${hook}/${word}`, { config: test.config, schema: { ...test.schema, params: HookParams } }, async (request, reply) => {
-      await testHook(deps, request.actor, repositoryOf(request), idOf(request.params.hook_id))
-      return reply.code(204).send()
-    })
+    app.post(
+      `${hook}/${word}`,
+      { config: test.config, schema: { ...test.schema, params: HookParams, response: { 204: NoBody } } },
+      async (request, reply) => {
+        await testHook(deps, request.actor, repositoryOf(request), idOf(request.params.hook_id))
+        return reply.code(204).send()
+      },
+    )
   }
 }
 
@@ -260,40 +305,58 @@ function appHookRoutes(app: App, deps: RestDeps): void {
     schema: { operationId: `apps/${operation}` },
   })
   const get = declared('get-webhook-config-for-app')
-  app.get('/app/hook/config', get, async (request) => presentHookConfig(await getAppHook(deps, request.actor)))
+  app.get('/app/hook/config', { ...get, schema: { ...get.schema, response: { 200: HookConfigBody } } }, async (request) =>
+    presentHookConfig(await getAppHook(deps, request.actor)),
+  )
 
   const update = declared('update-webhook-config-for-app')
-  app.patch('/app/hook/config', { ...update, schema: { ...update.schema, body: ConfigBody } }, async (request) => {
-    const { id } = await getAppHook(deps, request.actor)
-    const change = { config: configOf(request.body), replacesConfig: false }
-    return presentHookConfig((await updateHook(deps, request.actor, place, id, change)).hook)
-  })
+  app.patch(
+    '/app/hook/config',
+    { ...update, schema: { ...update.schema, body: ConfigBody, response: { 200: HookConfigBody } } },
+    async (request) => {
+      const { id } = await getAppHook(deps, request.actor)
+      const change = { config: configOf(request.body), replacesConfig: false }
+      return presentHookConfig((await updateHook(deps, request.actor, place, id, change)).hook)
+    },
+  )
 
   const deliveries = '/app/hook/deliveries'
   const list = declared('list-webhook-deliveries')
-  app.get(deliveries, { ...list, schema: { ...list.schema, querystring: DeliveriesQuery } }, async (request, reply) => {
-    const hook = await getAppHook(deps, request.actor)
-    const { status, cursor } = request.query
-    const filter = { before: cursorOf(cursor), succeeded: succeededOf(status), limit: pageOf(request.query).limit }
-    const listed = await listDeliveries(deps, request.actor, place, hook.id, filter)
-    const last = listed.deliveries.at(-1)
-    if (listed.isMore && last) linkNext(reply, `${apiOf(deps, request)}${deliveries}`, request.query, last.id)
-    return listed.deliveries.map(presentDelivery)
-  })
+  app.get(
+    deliveries,
+    { ...list, schema: { ...list.schema, querystring: DeliveriesQuery, response: { 200: Type.Array(DeliveryBody) } } },
+    async (request, reply) => {
+      const hook = await getAppHook(deps, request.actor)
+      const { status, cursor } = request.query
+      const filter = { before: cursorOf(cursor), succeeded: succeededOf(status), limit: pageOf(request.query).limit }
+      const listed = await listDeliveries(deps, request.actor, place, hook.id, filter)
+      const last = listed.deliveries.at(-1)
+      if (listed.isMore && last) linkNext(reply, `${apiOf(deps, request)}${deliveries}`, request.query, last.id)
+      return listed.deliveries.map(presentDelivery)
+    },
+  )
 
   const one = declared('get-webhook-delivery')
   const params = Type.Object({ delivery_id: Type.String() })
-  app.get(`${deliveries}/:delivery_id`, { ...one, schema: { ...one.schema, params } }, async (request) => {
-    const hook = await getAppHook(deps, request.actor)
-    return presentWholeDelivery(await getDelivery(deps, request.actor, place, { hookId: hook.id, id: idOf(request.params.delivery_id) }))
-  })
+  app.get(
+    `${deliveries}/:delivery_id`,
+    { ...one, schema: { ...one.schema, params, response: { 200: WholeDeliveryBody } } },
+    async (request) => {
+      const hook = await getAppHook(deps, request.actor)
+      return presentWholeDelivery(await getDelivery(deps, request.actor, place, { hookId: hook.id, id: idOf(request.params.delivery_id) }))
+    },
+  )
 
   const again = declared('redeliver-webhook-delivery')
-  app.post(`${deliveries}/:delivery_id/attempts`, { ...again, schema: { ...again.schema, params } }, async (request, reply) => {
-    const hook = await getAppHook(deps, request.actor)
-    await redeliver(deps, request.actor, place, { hookId: hook.id, id: idOf(request.params.delivery_id) })
-    return reply.code(202).send({})
-  })
+  app.post(
+    `${deliveries}/:delivery_id/attempts`,
+    { ...again, schema: { ...again.schema, params, response: { 202: Type.Object({}) } } },
+    async (request, reply) => {
+      const hook = await getAppHook(deps, request.actor)
+      await redeliver(deps, request.actor, place, { hookId: hook.id, id: idOf(request.params.delivery_id) })
+      return reply.code(202).send({})
+    },
+  )
 }
 
 /** The two words of the filter (rest-api.md §5.4). */

@@ -5,8 +5,21 @@ import type { App } from '../../http/server.ts'
 import { needs } from '../../model/access.ts'
 import type { RestDeps } from './room.ts'
 import { basesOf } from './runs.ts'
+import { mediaTypes } from '../../http/answers.ts'
 
 const anyone = { access: { by: 'actor' as const, need: needs.anyone } }
+
+const Addresses = Type.Record(Type.String(), Type.String())
+const RateLimit = Type.Object(
+  {
+    limit: Type.Integer(),
+    used: Type.Integer(),
+    remaining: Type.Integer(),
+    reset: Type.Integer({ description: 'In seconds since 1970.' }),
+  },
+  { title: 'RateLimit' },
+)
+const RateLimitsBody = Type.Object({ resources: Type.Record(Type.String(), RateLimit), rate: RateLimit })
 
 /** Of our own making. */
 export const ZEN = [
@@ -19,18 +32,47 @@ export const ZEN = [
 
 /** What clients ask a server first: https://docs.github.com/rest/meta */
 export function metaRoutes(app: App, deps: RestDeps): void {
-  app.get('/', { config: { ...anyone, docs: 'meta/meta#github-api-root' }, schema: { operationId: 'meta/root' } }, async (request) => {
-    const { api, web } = basesOf(deps, request)
-    return rootOf(api, web)
-  })
-  app.get('/meta', { config: { ...anyone, docs: 'meta/meta' }, schema: { operationId: 'meta/get' } }, async () => ({
-    verifiable_password_authentication: false,
-    installed_version: ENTERPRISE_VERSION,
-  }))
-  app.get('/versions', { config: { ...anyone, docs: 'meta/meta' } }, async () => API_VERSIONS.toSorted())
+  app.get(
+    '/',
+    { config: { ...anyone, docs: 'meta/meta#github-api-root' }, schema: { operationId: 'meta/root', response: { 200: Addresses } } },
+    async (request) => {
+      const { api, web } = basesOf(deps, request)
+      return rootOf(api, web)
+    },
+  )
+  app.get(
+    '/meta',
+    {
+      config: { ...anyone, docs: 'meta/meta' },
+      schema: {
+        operationId: 'meta/get',
+        response: { 200: Type.Object({ verifiable_password_authentication: Type.Boolean(), installed_version: Type.String() }) },
+      },
+    },
+    async () => ({
+      verifiable_password_authentication: false,
+      installed_version: ENTERPRISE_VERSION,
+    }),
+  )
+  app.get(
+    '/versions',
+    {
+      config: { ...anyone, docs: 'meta/meta' },
+      schema: {
+        operationId: 'fleetfoot/list-api-versions',
+        summary: 'List the versions of the API',
+        tags: ['meta'],
+        response: { 200: Type.Array(Type.String()) },
+      },
+    },
+    async () => API_VERSIONS.toSorted(),
+  )
   app.get(
     '/rate_limit',
-    { config: { ...anyone, docs: 'rate-limit/rate-limit', freeOfCharge: true }, schema: { operationId: 'rate-limit/get' } },
+    {
+      config: { ...anyone, docs: 'rate-limit/rate-limit', freeOfCharge: true },
+      schema: { operationId: 'rate-limit/get', response: { 200: RateLimitsBody } },
+    },
     async (request) => {
       const counted = (resource: RateResource) => deps.rateLimits.state(request, resource)
       const core = counted('core')
@@ -50,19 +92,34 @@ export function metaRoutes(app: App, deps: RestDeps): void {
       return { resources, rate: core }
     },
   )
-  app.get('/zen', { config: { ...anyone, docs: 'meta/meta' }, schema: { operationId: 'meta/get-zen' } }, async (_request, reply) => {
-    const index = Math.floor(deps.now() / 1000) % ZEN.length
-    return reply.type('text/plain; charset=utf-8').send(ZEN[index])
-  })
+  app.get(
+    '/zen',
+    {
+      config: { ...anyone, docs: 'meta/meta' },
+      schema: { operationId: 'meta/get-zen', response: { 200: mediaTypes({ 'text/plain': Type.String() }) } },
+    },
+    async (_request, reply) => {
+      const index = Math.floor(deps.now() / 1000) % ZEN.length
+      return reply.type('text/plain; charset=utf-8').send(ZEN[index])
+    },
+  )
   app.get(
     '/octocat',
     {
       config: { ...anyone, docs: 'meta/meta' },
-      schema: { operationId: 'meta/get-octocat', querystring: Type.Object({ s: Type.Optional(Type.String()) }) },
+      schema: {
+        operationId: 'meta/get-octocat',
+        response: { 200: mediaTypes({ 'application/octocat-stream': Type.String() }) },
+        querystring: Type.Object({ s: Type.Optional(Type.String()) }),
+      },
     },
     async (request, reply) => reply.type('application/octocat-stream').send(hare(request.query.s ?? 'Ready, set, run.')),
   )
-  app.get('/emojis', { config: { ...anyone, docs: 'emojis/emojis' }, schema: { operationId: 'emojis/get' } }, async () => ({}))
+  app.get(
+    '/emojis',
+    { config: { ...anyone, docs: 'emojis/emojis' }, schema: { operationId: 'emojis/get', response: { 200: Addresses } } },
+    async () => ({}),
+  )
 }
 
 /** The root document: all addresses as templates. */

@@ -12,11 +12,13 @@ import { newRepositoryOf, NewRepositoryBody } from './repository-body.ts'
 import { apiOf, type RestDeps } from './room.ts'
 import { basesOf } from './runs.ts'
 import { organizationOf } from '../../http/places.ts'
+import { MembershipBody, OrganizationBody, SimpleOrganizationBody, SimpleUserBody } from './shapes-account.ts'
+import { RepositoriesBody, RepositoryBody } from './shapes-repository.ts'
 
 const SinceQuery = Type.Object({ since: Type.Optional(Type.String()), per_page: Type.Optional(Type.String()) })
 const MembersQuery = Type.Object({ ...PageQuery.properties, role: Type.Optional(Type.String()), filter: Type.Optional(Type.String()) })
 const MemberParams = Type.Object({ username: Type.String() })
-const MembershipBody = Type.Object({ role: Type.Optional(Type.Union([Type.Literal('admin'), Type.Literal('member')])) })
+const MembershipRequest = Type.Object({ role: Type.Optional(Type.Union([Type.Literal('admin'), Type.Literal('member')])) })
 
 const config = (need: Need, docs: string) => ({ access: { by: 'actor' as const, need }, docs })
 
@@ -26,7 +28,7 @@ export function organizationRoutes(app: App, deps: RestDeps): void {
     '/organizations',
     {
       config: config(needs.anyone, 'orgs/orgs#list-organizations'),
-      schema: { operationId: 'orgs/list', querystring: SinceQuery },
+      schema: { operationId: 'orgs/list', response: { 200: Type.Array(SimpleOrganizationBody) }, querystring: SinceQuery },
     },
     async (request, reply) => {
       const { limit } = pageOf(request.query)
@@ -54,7 +56,10 @@ export function organizationRoutes(app: App, deps: RestDeps): void {
 function plainRoutes(app: App, deps: RestDeps, path: string): void {
   app.get(
     path,
-    { config: config(needs.organizationVisible, 'orgs/orgs#get-an-organization'), schema: { operationId: 'orgs/get' } },
+    {
+      config: config(needs.organizationVisible, 'orgs/orgs#get-an-organization'),
+      schema: { operationId: 'orgs/get', response: { 200: OrganizationBody } },
+    },
     async (request) => presentOrganization(basesOf(deps, request), await getOrganization(deps, request.actor, organizationOf(request))),
   )
 }
@@ -64,7 +69,7 @@ function repositoriesRoutes(app: App, deps: RestDeps, path: string): void {
     `${path}/repos`,
     {
       config: config(needs.organizationRepositories, 'repos/repos#list-organization-repositories'),
-      schema: { operationId: 'repos/list-for-org', querystring: RepositoriesQuery },
+      schema: { operationId: 'repos/list-for-org', response: { 200: RepositoriesBody }, querystring: RepositoriesQuery },
     },
     async (request, reply) => {
       const page = pageOf(request.query)
@@ -79,7 +84,7 @@ function repositoriesRoutes(app: App, deps: RestDeps, path: string): void {
     `${path}/repos`,
     {
       config: config(needs.organizationRepositoryCreate, 'repos/repos#create-an-organization-repository'),
-      schema: { operationId: 'repos/create-in-org', body: NewRepositoryBody },
+      schema: { operationId: 'repos/create-in-org', response: { 201: RepositoryBody }, body: NewRepositoryBody },
     },
     async (request, reply) => {
       const { account } = await getOrganization(deps, request.actor, organizationOf(request))
@@ -96,7 +101,7 @@ function memberRoutes(app: App, deps: RestDeps, path: string): void {
     `${path}/members`,
     {
       config: config(needs.organizationMembersRead, 'orgs/members#list-organization-members'),
-      schema: { operationId: 'orgs/list-members', querystring: MembersQuery },
+      schema: { operationId: 'orgs/list-members', response: { 200: Type.Array(SimpleUserBody) }, querystring: MembersQuery },
     },
     async (request, reply) => {
       const page = pageOf(request.query)
@@ -112,7 +117,7 @@ function memberRoutes(app: App, deps: RestDeps, path: string): void {
     membership,
     {
       config: config(needs.organizationMembersRead, 'orgs/members#get-organization-membership-for-a-user'),
-      schema: { operationId: 'orgs/get-membership-for-user', params: MemberParams },
+      schema: { operationId: 'orgs/get-membership-for-user', response: { 200: MembershipBody }, params: MemberParams },
     },
     async (request) => {
       const found = await getMembership(deps, request.actor, { organization: organizationOf(request), login: request.params.username })
@@ -123,7 +128,12 @@ function memberRoutes(app: App, deps: RestDeps, path: string): void {
     membership,
     {
       config: config(needs.organizationMembersWrite, 'orgs/members#set-organization-membership-for-a-user'),
-      schema: { operationId: 'orgs/set-membership-for-user', params: MemberParams, body: MembershipBody },
+      schema: {
+        operationId: 'orgs/set-membership-for-user',
+        response: { 200: MembershipBody },
+        params: MemberParams,
+        body: MembershipRequest,
+      },
     },
     async (request) => {
       const role = request.body.role === 'admin' ? 'owner' : 'member'

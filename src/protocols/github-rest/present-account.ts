@@ -4,6 +4,14 @@ import type { NewToken } from '../../core/accounts/tokens.ts'
 import type { AccountView } from '../../core/accounts/users.ts'
 import { accountType, type Account } from '../../model/account.ts'
 import { nodeId } from './room.ts'
+import type {
+  AuthorizationBody,
+  MembershipBody,
+  OrganizationBody,
+  SimpleOrganizationBody,
+  SimpleUserBody,
+  UserBody,
+} from './shapes-account.ts'
 
 /** Addresses that objects are built with: of the API and of the web host. */
 export interface Bases {
@@ -12,7 +20,7 @@ export interface Bases {
 }
 
 /** simple-user (rest-api.md 2.17). */
-export function presentSimpleUser({ api, web }: Bases, account: Account) {
+export function presentSimpleUser({ api, web }: Bases, account: Account): SimpleUserBody {
   // The login of a bot has brackets.
   const url = `${api}/users/${encodeURIComponent(account.login)}`
   return {
@@ -39,7 +47,7 @@ export function presentSimpleUser({ api, web }: Bases, account: Account) {
 }
 
 /** public-user, and private-user for whoever asks about themselves. Of people's addresses only their own are told. */
-export function presentUser(bases: Bases, { account, repositories, isPrivate }: AccountView) {
+export function presentUser(bases: Bases, { account, repositories, isPrivate }: AccountView): UserBody {
   const shown = {
     ...presentSimpleUser(bases, account),
     name: account.name,
@@ -70,7 +78,7 @@ export function presentUser(bases: Bases, { account, repositories, isPrivate }: 
 }
 
 /** organization-simple. */
-export function presentSimpleOrganization({ api, web }: Bases, organization: Account) {
+export function presentSimpleOrganization({ api, web }: Bases, organization: Account): SimpleOrganizationBody {
   const url = `${api}/orgs/${organization.login}`
   return {
     login: organization.login,
@@ -89,7 +97,7 @@ export function presentSimpleOrganization({ api, web }: Bases, organization: Acc
 }
 
 /** organization-full; members see what they may do. */
-export function presentOrganization(bases: Bases, { account, repositories, isPrivate }: AccountView) {
+export function presentOrganization(bases: Bases, { account, repositories, isPrivate }: AccountView): OrganizationBody {
   return {
     ...presentSimpleOrganization(bases, account),
     name: account.name ?? account.login,
@@ -125,7 +133,7 @@ export function presentOrganization(bases: Bases, { account, repositories, isPri
 }
 
 /** org-membership; active at once (architecture 1.9). */
-export function presentMembership(bases: Bases, { organization, user, role }: Membership) {
+export function presentMembership(bases: Bases, { organization, user, role }: Membership): MembershipBody {
   const simple = presentSimpleOrganization(bases, organization)
   return {
     url: `${simple.url}/memberships/${user.login}`,
@@ -140,7 +148,7 @@ export function presentMembership(bases: Bases, { organization, user, role }: Me
 }
 
 /** authorization: what GitHub Enterprise Server calls an impersonation token. */
-export function presentAuthorization(bases: Bases, user: Account, token: NewToken, now: number) {
+export function presentAuthorization(bases: Bases, user: Account, token: NewToken, now: number): AuthorizationBody {
   return {
     id: token.id,
     url: `${bases.api}/authorizations/${token.id}`,

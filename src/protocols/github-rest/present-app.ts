@@ -4,9 +4,10 @@ import type { InstallationView } from '../../core/apps/installations.ts'
 import { accountType } from '../../model/account.ts'
 import { presentSimpleUser, type Bases } from './present-account.ts'
 import { nodeId } from './room.ts'
+import type { AppBody, InstallationBody, NewAppBody } from './shapes-app.ts'
 
 /** integration: an App. */
-export function presentApp(bases: Bases, { app, owner, installations }: AppView) {
+export function presentApp(bases: Bases, { app, owner, installations }: AppView): AppBody {
   return {
     id: app.id,
     client_id: app.clientId,
@@ -26,12 +27,12 @@ export function presentApp(bases: Bases, { app, owner, installations }: AppView)
 }
 
 /** The one answer that has the secrets of an App. */
-export function presentNewApp(bases: Bases, made: NewApp) {
+export function presentNewApp(bases: Bases, made: NewApp): NewAppBody {
   return { ...presentApp(bases, made), client_secret: made.clientSecret, webhook_secret: made.webhookSecret, pem: made.privateKey }
 }
 
 /** installation. */
-export function presentInstallation(bases: Bases, { installation, app, account }: InstallationView) {
+export function presentInstallation(bases: Bases, { installation, app, account }: InstallationView): InstallationBody {
   const { id, repositorySelection, permissions, events, createdAt, updatedAt, suspendedAt } = installation
   const isOrganization = account.kind === 'organization'
   return {

@@ -4,12 +4,13 @@ import { fullName, type Repository } from '../../model/account.ts'
 import type { Commit } from '../../model/job.ts'
 import type { Bases } from './present-account.ts'
 import { nodeId } from './room.ts'
+import type { BranchBody, CommitBody, RefBody } from './shapes-content.ts'
 
 /** Beyond this GitHub leaves the content out of JSON; `Accept: application/vnd.github.raw` gives it. */
 const MAX_EMBEDDED_BYTES = 1024 * 1024
 
 /** commit. Authors are names in the commit; which accounts they belong to is not known here. */
-export function presentCommit({ api, web }: Bases, repository: Repository, commit: Commit) {
+export function presentCommit({ api, web }: Bases, repository: Repository, commit: Commit): CommitBody {
   const name = fullName(repository)
   const url = (sha: string) => `${api}/repos/${name}/commits/${sha}`
   return {
@@ -38,7 +39,7 @@ function inUtc(time: string): string {
 }
 
 /** branch-with-protection; nothing is protected. */
-export function presentBranch(bases: Bases, repository: Repository, branch: string, commit: Commit) {
+export function presentBranch(bases: Bases, repository: Repository, branch: string, commit: Commit): BranchBody {
   const name = fullName(repository)
   const url = `${bases.api}/repos/${name}/branches/${inPath(branch)}`
   return {
@@ -52,7 +53,7 @@ export function presentBranch(bases: Bases, repository: Repository, branch: stri
 }
 
 /** git-ref. */
-export function presentRef({ api }: Bases, repository: Repository, { name, sha, commitSha }: Ref) {
+export function presentRef({ api }: Bases, repository: Repository, { name, sha, commitSha }: Ref): RefBody {
   const type = sha === commitSha ? 'commit' : 'tag'
   const repo = `${api}/repos/${fullName(repository)}`
   return {

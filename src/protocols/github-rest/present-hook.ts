@@ -2,6 +2,7 @@ import { isoTime } from '../../http/places.ts'
 import { fullName, type Account, type Enterprise, type Repository } from '../../model/account.ts'
 import { maskedSecret, type Delivery, type Hook, type WholeDelivery } from '../../model/hook.ts'
 import type { Bases } from './present-account.ts'
+import type { DeliveryBody, HookBody, HookConfigBody, WholeDeliveryBody } from './shapes-hook.ts'
 
 /** Whose a webhook is, as its addresses name it. */
 export interface HookHome {
@@ -20,7 +21,7 @@ export function hooksUrl({ api }: Bases, { repository, organization, enterprise 
 }
 
 /** hook, org-hook and global-hook: those of repositories also tell how the last request ended. */
-export function presentHook(bases: Bases, home: HookHome, hook: Hook) {
+export function presentHook(bases: Bases, home: HookHome, hook: Hook): HookBody {
   const url = `${hooksUrl(bases, home)}/${hook.id}`
   const isOfRepository = hook.owner.kind === 'repository'
   return {
@@ -52,12 +53,12 @@ function presentAnyHook(hook: Hook) {
 }
 
 /** webhook-config; `insecure_ssl` is a text. */
-export function presentHookConfig({ contentType, insecureSsl, url, hasSecret }: Hook) {
+export function presentHookConfig({ contentType, insecureSsl, url, hasSecret }: Hook): HookConfigBody {
   return { content_type: contentType, insecure_ssl: insecureSsl ? '1' : '0', url, ...(hasSecret && { secret: maskedSecret }) }
 }
 
 /** hook-delivery-item. */
-export function presentDelivery(delivery: Delivery) {
+export function presentDelivery(delivery: Delivery): DeliveryBody {
   const { id, guid, deliveredAt, createdAt, redelivery, durationMs, status, statusCode, event, action, attempts, nextAttemptAt } = delivery
   return {
     id,
@@ -79,7 +80,7 @@ export function presentDelivery(delivery: Delivery) {
 }
 
 /** hook-delivery. */
-export function presentWholeDelivery(delivery: WholeDelivery) {
+export function presentWholeDelivery(delivery: WholeDelivery): WholeDeliveryBody {
   const { url, payload, requestHeaders, responseHeaders, responseBody, attemptsMade } = delivery
   return {
     ...presentDelivery(delivery),

@@ -3,9 +3,10 @@ import { reaches, type RepositoryRole } from '../../model/access.ts'
 import { fullName, type Repository } from '../../model/account.ts'
 import { presentSimpleUser, type Bases } from './present-account.ts'
 import { nodeId } from './room.ts'
+import type { MinimalRepositoryBody, RepositoryBody, RepositoryPermissionsBody } from './shapes-repository.ts'
 
 /** minimal-repository, as runs carry it. */
-export function presentMinimalRepository(bases: Bases, repository: Repository) {
+export function presentMinimalRepository(bases: Bases, repository: Repository): MinimalRepositoryBody {
   const name = fullName(repository)
   const url = `${bases.api}/repos/${name}`
   const at = (suffix: string) => `${url}${suffix}`
@@ -60,7 +61,7 @@ export function presentMinimalRepository(bases: Bases, repository: Repository) {
 }
 
 /** full-repository: also what lists show, since it holds all that their shorter shapes ask for. */
-export function presentRepository(bases: Bases, repository: Repository, role?: RepositoryRole) {
+export function presentRepository(bases: Bases, repository: Repository, role?: RepositoryRole): RepositoryBody {
   const name = fullName(repository)
   const { owner } = repository
   return {
@@ -107,7 +108,7 @@ export function presentRepository(bases: Bases, repository: Repository, role?: R
 }
 
 /** Each right with those below it, in GitHub's words. */
-export function presentPermissions(role: RepositoryRole | undefined) {
+export function presentPermissions(role: RepositoryRole | undefined): RepositoryPermissionsBody {
   return {
     admin: reaches(role, 'admin'),
     maintain: reaches(role, 'maintain'),

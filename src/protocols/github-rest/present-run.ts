@@ -6,8 +6,9 @@ import type { Run, Workflow } from '../../model/job.ts'
 import { presentSimpleUser, type Bases } from './present-account.ts'
 import { presentMinimalRepository } from './present-repository.ts'
 import { nodeId } from './room.ts'
+import type { DispatchedBody, JobBody, RunBody, WorkflowBody } from './shapes-run.ts'
 
-export function presentRun(bases: Bases, { run, repository, workflow, actor, attemptId }: RunView) {
+export function presentRun(bases: Bases, { run, repository, workflow, actor, attemptId }: RunView): RunBody {
   const name = fullName(repository)
   const repo = `${bases.api}/repos/${name}`
   const url = `${repo}/actions/runs/${run.id}`
@@ -60,7 +61,7 @@ export function presentRun(bases: Bases, { run, repository, workflow, actor, att
   }
 }
 
-export function presentWorkflow({ api, web }: Bases, repository: Repository, workflow: Workflow) {
+export function presentWorkflow({ api, web }: Bases, repository: Repository, workflow: Workflow): WorkflowBody {
   const name = fullName(repository)
   const file = workflow.path.split('/').at(-1) ?? ''
   return {
@@ -83,7 +84,7 @@ function longTime(at: number): string {
 }
 
 /** A job that a runner was given and has not taken is still `queued` to clients (rest-api.md 2.9). */
-export function presentJob(bases: Bases, repository: Repository, { job, run, attemptNumber, workflow, steps, waiting }: JobView) {
+export function presentJob(bases: Bases, repository: Repository, { job, run, attemptNumber, workflow, steps, waiting }: JobView): JobBody {
   const name = fullName(repository)
   const repo = `${bases.api}/repos/${name}`
   const isTaken = job.status === 'in_progress' || job.status === 'completed'
@@ -127,7 +128,7 @@ export function presentJob(bases: Bases, repository: Repository, { job, run, att
 }
 
 /** Runs carry it for dispatches that ask for details. */
-export function presentDispatched({ api, web }: Bases, repository: Repository, run: Run) {
+export function presentDispatched({ api, web }: Bases, repository: Repository, run: Run): DispatchedBody {
   const name = fullName(repository)
   return {
     workflow_run_id: run.id,

@@ -272,6 +272,7 @@ test('an archive comes from a signed address that needs no token', async () => {
     ['/tarball/refs%2Fheads%2Ffeature%2Fx', 'gzip'],
     ['/tarball', 'gzip'],
     ['/zipball/main', 'zip'],
+    ['/zipball', 'zip'],
   ] as const) {
     const answer = await get(path)
     expect({ path, status: answer.status }).toEqual({ path, status: 302 })

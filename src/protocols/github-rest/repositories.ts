@@ -13,6 +13,9 @@ import { presentPermissions, presentRepository } from './present-repository.ts'
 import { RepositoryChangeBody } from './repository-body.ts'
 import { type RestDeps } from './room.ts'
 import { basesOf, repositoryOf } from './runs.ts'
+import { mediaTypes, NoBody } from '../../http/answers.ts'
+import { BranchBody, CommitBody, ContentBody, RefBody } from './shapes-content.ts'
+import { CollaboratorPermissionBody, RepositoryBody } from './shapes-repository.ts'
 
 const CollaboratorParams = Type.Object({ username: Type.String() })
 const CollaboratorBody = Type.Object({ permission: Type.Optional(Type.String({ maxLength: 100 })) })
@@ -33,7 +36,10 @@ export function repositoryRoutes(app: App, deps: RestDeps): void {
 function plainRoutes(app: App, deps: RestDeps, path: string): void {
   app.get(
     path,
-    { config: config(needs.repositoryRead, 'repos/repos#get-a-repository'), schema: { operationId: 'repos/get' } },
+    {
+      config: config(needs.repositoryRead, 'repos/repos#get-a-repository'),
+      schema: { operationId: 'repos/get', response: { 200: RepositoryBody } },
+    },
     async (request) => {
       const { repository, role } = await getRepository(deps, request.actor, repositoryOf(request))
       return presentRepository(basesOf(deps, request), repository, role)
@@ -43,7 +49,7 @@ function plainRoutes(app: App, deps: RestDeps, path: string): void {
     path,
     {
       config: config(needs.repositoryAdmin, 'repos/repos#update-a-repository'),
-      schema: { operationId: 'repos/update', body: RepositoryChangeBody },
+      schema: { operationId: 'repos/update', response: { 200: RepositoryBody }, body: RepositoryChangeBody },
     },
     async (request) => {
       const { default_branch, ...change } = request.body
@@ -60,9 +66,21 @@ function plainRoutes(app: App, deps: RestDeps, path: string): void {
     },
   )
   // Asked by checkout before a clone (job-services.md); GitHub does not describe it.
-  app.get(`${path}/hash-algorithm`, { config: config(needs.repositoryRead, 'repos/repos') }, async (request) => ({
-    hash_algorithm: await getHashAlgorithm(deps, request.actor, repositoryOf(request)),
-  }))
+  app.get(
+    `${path}/hash-algorithm`,
+    {
+      config: config(needs.repositoryRead, 'repos/repos'),
+      schema: {
+        operationId: 'fleetfoot/get-hash-algorithm',
+        summary: 'Get the hash algorithm of a repository',
+        tags: ['repos'],
+        response: { 200: Type.Object({ hash_algorithm: Type.String() }) },
+      },
+    },
+    async (request) => ({
+      hash_algorithm: await getHashAlgorithm(deps, request.actor, repositoryOf(request)),
+    }),
+  )
 }
 
 function collaboratorRoutes(app: App, deps: RestDeps, path: string): void {
@@ -71,7 +89,7 @@ function collaboratorRoutes(app: App, deps: RestDeps, path: string): void {
     collaborator,
     {
       config: config(needs.repositoryAdmin, 'collaborators/collaborators#add-a-repository-collaborator'),
-      schema: { operationId: 'repos/add-collaborator', params: CollaboratorParams, body: CollaboratorBody },
+      schema: { operationId: 'repos/add-collaborator', response: { 204: NoBody }, params: CollaboratorParams, body: CollaboratorBody },
     },
     async (request, reply) => {
       const role = roleOfPermission(request.body.permission ?? 'push')
@@ -95,9 +113,13 @@ function collaboratorRoutes(app: App, deps: RestDeps, path: string): void {
     `${collaborator}/permission`,
     {
       config: config(needs.repositoryRead, 'collaborators/collaborators#get-repository-permissions-for-a-user'),
-      schema: { operationId: 'repos/get-collaborator-permission-level', params: CollaboratorParams },
+      schema: {
+        operationId: 'repos/get-collaborator-permission-level',
+        response: { 200: CollaboratorPermissionBody },
+        params: CollaboratorParams,
+      },
     },
-    async (request) => {
+    async (request): Promise<CollaboratorPermissionBody> => {
       const input = { repository: repositoryOf(request), login: request.params.username }
       const { user, role } = await getCollaboratorRole(deps, request.actor, input)
       return {
@@ -111,14 +133,16 @@ function collaboratorRoutes(app: App, deps: RestDeps, path: string): void {
 }
 
 /** Names of branches and refs have slashes: they are the rest of the path, encoded or not. */
-const Rest = Type.Object({ '*': Type.String({ maxLength: 1000 }) })
+const Rest = Type.Object({
+  '*': Type.String({ maxLength: 1000, description: 'The name of a branch, a tag or a commit; slashes may stand in it as they are.' }),
+})
 
 function gitRoutes(app: App, deps: RestDeps, path: string): void {
   app.get(
     `${path}/branches/*`,
     {
       config: config(needs.repositoryContents, 'branches/branches#get-a-branch'),
-      schema: { operationId: 'repos/get-branch', params: Rest },
+      schema: { operationId: 'repos/get-branch', response: { 200: BranchBody }, params: Rest },
     },
     async (request) => {
       const { repository, branch, commit } = await getBranch(deps, request.actor, repositoryOf(request), request.params['*'])
@@ -129,7 +153,11 @@ function gitRoutes(app: App, deps: RestDeps, path: string): void {
     `${path}/commits/*`,
     {
       config: config(needs.repositoryContents, 'commits/commits#get-a-commit'),
-      schema: { operationId: 'repos/get-commit', params: Rest },
+      schema: {
+        operationId: 'repos/get-commit',
+        response: { 200: mediaTypes({ 'application/json': CommitBody, 'application/vnd.github.sha': Type.String() }) },
+        params: Rest,
+      },
     },
     async (request, reply) => {
       const { repository, commit } = await getCommit(deps, request.actor, repositoryOf(request), request.params['*'])
@@ -139,7 +167,10 @@ function gitRoutes(app: App, deps: RestDeps, path: string): void {
   )
   app.get(
     `${path}/git/ref/*`,
-    { config: config(needs.repositoryContents, 'git/refs#get-a-reference'), schema: { operationId: 'git/get-ref', params: Rest } },
+    {
+      config: config(needs.repositoryContents, 'git/refs#get-a-reference'),
+      schema: { operationId: 'git/get-ref', response: { 200: RefBody }, params: Rest },
+    },
     async (request) => {
       const { repository, ref } = await getRef(deps, request.actor, repositoryOf(request), request.params['*'])
       return presentRef(basesOf(deps, request), repository, ref)
@@ -154,10 +185,25 @@ function gitRoutes(app: App, deps: RestDeps, path: string): void {
       const address = await archiveAddress(deps, request.actor, { repository: repositoryOf(request), ref, format })
       return reply.redirect(contentBaseOf(deps.book, request) + address, 302)
     }
-    app.get(`${path}/${segment}`, { config: config(needs.repositoryContents, docs) }, async (request, reply) => archive(request, reply, ''))
+    app.get(
+      `${path}/${segment}`,
+      {
+        config: config(needs.repositoryContents, docs),
+        schema: {
+          operationId: `fleetfoot/download-${segment}-of-default-branch`,
+          summary: `Download a ${segment} of the default branch`,
+          tags: ['repos'],
+          response: { 302: NoBody },
+        },
+      },
+      async (request, reply) => archive(request, reply, ''),
+    )
     app.get(
       `${path}/${segment}/*`,
-      { config: config(needs.repositoryContents, docs), schema: { operationId: `repos/download-${segment}-archive`, params: Rest } },
+      {
+        config: config(needs.repositoryContents, docs),
+        schema: { operationId: `repos/download-${segment}-archive`, params: Rest, response: { 302: NoBody } },
+      },
       async (request, reply) => archive(request, reply, request.params['*']),
     )
   }
@@ -165,11 +211,30 @@ function gitRoutes(app: App, deps: RestDeps, path: string): void {
 
 function contentRoutes(app: App, deps: RestDeps, path: string): void {
   const at = config(needs.repositoryContents, 'repos/contents#get-repository-content')
-  const schema = { querystring: ContentQuery }
+  const response = {
+    200: mediaTypes({
+      'application/json': ContentBody,
+      'application/vnd.github.raw': Type.String(),
+    }),
+  }
+  const ofRoot = {
+    operationId: 'fleetfoot/get-content-of-root',
+    summary: 'Get what is in the root folder of a repository',
+    tags: ['repos'],
+  }
+  const schema = { ...ofRoot, querystring: ContentQuery, response }
   app.get(`${path}/contents`, { config: at, schema }, async (request, reply) => sendContent(deps, request, reply, '', request.query.ref))
   app.get(
     `${path}/contents/*`,
-    { config: at, schema: { operationId: 'repos/get-content', params: Type.Object({ '*': Type.String() }), querystring: ContentQuery } },
+    {
+      config: at,
+      schema: {
+        operationId: 'repos/get-content',
+        params: Type.Object({ '*': Type.String({ description: 'The path of a file or a folder.' }) }),
+        querystring: ContentQuery,
+        response,
+      },
+    },
     async (request, reply) => sendContent(deps, request, reply, request.params['*'], request.query.ref),
   )
 }

@@ -28,7 +28,10 @@ import { presentRepository } from './present-repository.ts'
 import type { RestDeps } from './room.ts'
 import { idOf, scopeOf } from '../../http/places.ts'
 import { canonical, OPERATIONS, SCOPES } from './runner-scopes.ts'
-import { presentRunner } from './runners.ts'
+import { presentRunner, RunnersBody } from './runners.ts'
+import { SimpleOrganizationBody } from './shapes-account.ts'
+import { CountedRepositoriesBody } from './shapes-repository.ts'
+import { RunnerGroupBody, RunnerGroupsBody } from './shapes-runner-group.ts'
 
 const MAX_IDS = 10_000
 const Ids = Type.Array(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }), { maxItems: MAX_IDS })
@@ -92,6 +95,7 @@ function groupRoutes(app: App, deps: RestDeps, { path, scope }: At, { segment, d
       config: config('list-self-hosted-runner-groups', orRegistration(read, 'register')),
       schema: {
         operationId: operation('list-self-hosted-runner-groups'),
+        response: { 200: RunnerGroupsBody },
         querystring: Type.Object({
           ...PageQuery.properties,
           visible_to_repository: Type.Optional(Type.String()),
@@ -117,7 +121,7 @@ function groupRoutes(app: App, deps: RestDeps, { path, scope }: At, { segment, d
     `${groups}/:runner_group_id`,
     {
       config: config('get-a-self-hosted-runner-group', orRegistration(read, 'register')),
-      schema: { operationId: operation('get-self-hosted-runner-group'), params: GroupParams },
+      schema: { operationId: operation('get-self-hosted-runner-group'), params: GroupParams, response: { 200: RunnerGroupBody } },
     },
     async (request) => {
       const { scope: at, view } = await getRunnerGroup(deps, request.actor, of(request))
@@ -130,7 +134,7 @@ function groupRoutes(app: App, deps: RestDeps, { path, scope }: At, { segment, d
     groups,
     {
       config: config('create-a-self-hosted-runner-group'),
-      schema: { operationId: operation('create-self-hosted-runner-group'), body: CreateRequest },
+      schema: { operationId: operation('create-self-hosted-runner-group'), body: CreateRequest, response: { 201: RunnerGroupBody } },
     },
     async (request, reply) => {
       const { body } = request
@@ -148,7 +152,12 @@ function groupRoutes(app: App, deps: RestDeps, { path, scope }: At, { segment, d
     `${groups}/:runner_group_id`,
     {
       config: config('update-a-self-hosted-runner-group'),
-      schema: { operationId: operation('update-self-hosted-runner-group'), params: GroupParams, body: UpdateRequest },
+      schema: {
+        operationId: operation('update-self-hosted-runner-group'),
+        params: GroupParams,
+        body: UpdateRequest,
+        response: { 200: RunnerGroupBody },
+      },
     },
     async (request) => {
       const { name } = request.body
@@ -172,7 +181,17 @@ function groupRoutes(app: App, deps: RestDeps, { path, scope }: At, { segment, d
     {
       config: config('list-github-hosted-runners-in-a-group', read),
       // Described for organizations only.
-      schema: { params: GroupParams, ...(scope === 'organization' && { operationId: operation('list-github-hosted-runners-in-group') }) },
+      schema: {
+        ...(scope === 'organization'
+          ? { operationId: operation('list-github-hosted-runners-in-group') }
+          : {
+              operationId: 'fleetfoot/list-github-hosted-runners-in-group-for-enterprise',
+              summary: 'List GitHub-hosted runners in a group for an enterprise',
+              tags: ['enterprise-admin'],
+            }),
+        params: GroupParams,
+        response: { 200: RunnersBody },
+      },
     },
     async (request) => {
       await listGroupRunners(deps, request.actor, { ...of(request), offset: 0, limit: 1 })
@@ -210,7 +229,16 @@ function accessRoutes(app: App, deps: RestDeps, { scope }: At, groups: string, o
     list,
     {
       config: config(docs('list'), runnerReadNeeds[scope]),
-      schema: { operationId: operation('list'), params: GroupParams, querystring: PageQuery },
+      schema: {
+        operationId: operation('list'),
+        params: GroupParams,
+        querystring: PageQuery,
+        response: {
+          200: isEnterprise
+            ? Type.Object({ total_count: Type.Integer(), organizations: Type.Array(SimpleOrganizationBody) })
+            : CountedRepositoriesBody,
+        },
+      },
     },
     async (request, reply) => {
       const page = pageOf(request.query)
@@ -269,7 +297,12 @@ function memberRoutes(app: App, deps: RestDeps, { scope }: At, groups: string, o
     runners,
     {
       config: config('list-self-hosted-runners-in-a-group', runnerReadNeeds[scope]),
-      schema: { operationId: operation('list-self-hosted-runners-in-group'), params: GroupParams, querystring: PageQuery },
+      schema: {
+        operationId: operation('list-self-hosted-runners-in-group'),
+        params: GroupParams,
+        querystring: PageQuery,
+        response: { 200: RunnersBody },
+      },
     },
     async (request, reply) => {
       const page = pageOf(request.query)
@@ -310,7 +343,7 @@ function memberRoutes(app: App, deps: RestDeps, { scope }: At, groups: string, o
 }
 
 /** The group's keys in the order of GitHub's examples; a `selected_*_url` only with that visibility (rest-api.md 2.4). */
-function presentGroup(view: GroupView, scope: RunnerScope, address: string) {
+function presentGroup(view: GroupView, scope: RunnerScope, address: string): RunnerGroupBody {
   const group = view.kind === 'own' ? view.group : view.kind === 'inherited' ? view.inherited.group : undefined
   const isInherited = view.kind === 'inherited'
   const id = view.kind === 'own' ? view.group.number : isInherited ? view.inherited.number : DEFAULT_GROUP_NUMBER

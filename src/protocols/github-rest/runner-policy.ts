@@ -16,6 +16,7 @@ import { basesOf } from './runs.ts'
 import { presentRepository } from './present-repository.ts'
 import { apiOf, type RestDeps } from './room.ts'
 import { idOf, organizationOf } from '../../http/places.ts'
+import { CountedRepositoriesBody } from './shapes-repository.ts'
 
 const Enabled = Type.Union([Type.Literal('all'), Type.Literal('selected'), Type.Literal('none')])
 const Ids = Type.Array(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }), { maxItems: 10_000 })
@@ -37,7 +38,10 @@ function organizationRoutes(app: App, deps: RestDeps, path: string): void {
     policy,
     {
       config: config(needs.organizationPolicyRead, 'get-self-hosted-runners-settings-for-an-organization'),
-      schema: { operationId: 'actions/get-self-hosted-runners-permissions-organization' },
+      schema: {
+        operationId: 'actions/get-self-hosted-runners-permissions-organization',
+        response: { 200: Type.Object({ enabled_repositories: Enabled, selected_repositories_url: Type.Optional(Type.String()) }) },
+      },
     },
     async (request) => {
       const { organization, policy: enabled } = await getOrganizationRunnerPolicy(deps, request.actor, organizationOf(request))
@@ -67,7 +71,11 @@ function organizationRoutes(app: App, deps: RestDeps, path: string): void {
     `${policy}/repositories`,
     {
       config: config(needs.organizationPolicyRead, 'list-repositories-allowed-to-use-self-hosted-runners-in-an-organization'),
-      schema: { operationId: 'actions/list-selected-repositories-self-hosted-runners-organization', querystring: PageQuery },
+      schema: {
+        operationId: 'actions/list-selected-repositories-self-hosted-runners-organization',
+        response: { 200: CountedRepositoriesBody },
+        querystring: PageQuery,
+      },
     },
     async (request, reply) => {
       const page = pageOf(request.query)
@@ -120,7 +128,11 @@ function enterpriseRoutes(app: App, deps: RestDeps): void {
     policy,
     {
       config: config(needs.enterprisePolicy, 'get-self-hosted-runners-permissions-for-an-enterprise'),
-      schema: { operationId: 'enterprise-admin/get-self-hosted-runners-permissions', params: Params },
+      schema: {
+        operationId: 'enterprise-admin/get-self-hosted-runners-permissions',
+        response: { 200: Type.Object({ disable_self_hosted_runners_for_all_orgs: Type.Boolean() }) },
+        params: Params,
+      },
     },
     async (request) => ({
       disable_self_hosted_runners_for_all_orgs: await getEnterpriseRunnerPolicy(deps, request.actor, request.params.enterprise),

@@ -14,39 +14,45 @@ import { encodeJitConfig } from './jit-config.ts'
 import type { RestDeps } from './room.ts'
 import { idOf, scopeOf } from '../../http/places.ts'
 import { canonical, OPERATIONS, SCOPES, WORDS } from './runner-scopes.ts'
+import { Time } from '../../http/answers.ts'
 
-export const LabelBody = Type.Object({
-  id: Type.Integer(),
-  name: Type.String(),
-  type: Type.Union([Type.Literal('read-only'), Type.Literal('custom')]),
-})
-
-export type RunnerBody = Static<typeof RunnerBody>
-export const RunnerBody = Type.Object({
-  id: Type.Integer(),
-  name: Type.String(),
-  os: Type.String(),
-  status: Type.Union([Type.Literal('online'), Type.Literal('offline')]),
-  busy: Type.Boolean(),
-  ephemeral: Type.Boolean(),
-  version: Type.Union([Type.String(), Type.Null()]),
-  runner_group_id: Type.Integer(),
-  labels: Type.Array(LabelBody),
-})
-
-const RunnersBody = Type.Object({ total_count: Type.Integer(), runners: Type.Array(RunnerBody) })
-
-const ApplicationsBody = Type.Array(
-  Type.Object({
-    os: Type.String(),
-    architecture: Type.String(),
-    download_url: Type.String(),
-    filename: Type.String(),
-    sha256_checksum: Type.Optional(Type.String()),
-  }),
+export const LabelBody = Type.Object(
+  { id: Type.Integer(), name: Type.String(), type: Type.Union([Type.Literal('read-only'), Type.Literal('custom')]) },
+  { title: 'RunnerLabel' },
 )
 
-const TokenBody = Type.Object({ token: Type.String(), expires_at: Type.String() })
+export type RunnerBody = Static<typeof RunnerBody>
+export const RunnerBody = Type.Object(
+  {
+    id: Type.Integer(),
+    name: Type.String(),
+    os: Type.String(),
+    status: Type.Union([Type.Literal('online'), Type.Literal('offline')]),
+    busy: Type.Boolean(),
+    ephemeral: Type.Boolean(),
+    version: Type.Union([Type.String(), Type.Null()]),
+    runner_group_id: Type.Integer(),
+    labels: Type.Array(LabelBody),
+  },
+  { title: 'Runner' },
+)
+
+export const RunnersBody = Type.Object({ total_count: Type.Integer(), runners: Type.Array(RunnerBody) })
+
+const ApplicationsBody = Type.Array(
+  Type.Object(
+    {
+      os: Type.String(),
+      architecture: Type.String(),
+      download_url: Type.String(),
+      filename: Type.String(),
+      sha256_checksum: Type.Optional(Type.String()),
+    },
+    { title: 'RunnerApplication' },
+  ),
+)
+
+const TokenBody = Type.Object({ token: Type.String(), expires_at: Time }, { title: 'RegistrationToken' })
 
 const JitRequest = Type.Object({
   name: Type.String(),
@@ -137,7 +143,7 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope }: { path: string; 
       schema: {
         operationId: `actions/generate-runner-jitconfig-${operation('x').split('/x-')[1] ?? ''}`,
         body: JitRequest,
-        response: { 201: Type.Object({ runner: RunnerBody, encoded_jit_config: Type.String() }) },
+        response: { 201: Type.Object({ runner: RunnerBody, encoded_jit_config: Type.String() }, { title: 'JitConfig' }) },
       },
     },
     async (request, reply) => {
@@ -163,6 +169,9 @@ function scopeRoutes(app: App, deps: RestDeps, { path, scope }: { path: string; 
       schema: {
         operationId: `${scope === 'enterprise' ? 'enterprise-admin' : 'actions'}/get-runner-version-deprecation-${operation('x').split('/x-')[1] ?? ''}`,
         params: Type.Object({ version: Type.String({ maxLength: 100 }) }),
+        response: {
+          200: Type.Object({ runner_version: Type.String(), registration_deprecates_at: Type.Null(), runtime_deprecates_at: Type.Null() }),
+        },
       },
     },
     async (request) => {

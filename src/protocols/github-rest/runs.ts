@@ -16,6 +16,18 @@ import { presentDispatched, presentJob, presentRun, presentWorkflow } from './pr
 import { apiOf, type RestDeps } from './room.ts'
 import { idOf } from '../../http/places.ts'
 import { sendEvents } from './server-sent-events.ts'
+import { mediaTypes, NoBody } from '../../http/answers.ts'
+import {
+  AnnotationsBody,
+  ArtifactsBody,
+  DispatchedBody,
+  JobBody,
+  JobsBody,
+  RunBody,
+  RunsBody,
+  WorkflowBody,
+  WorkflowsBody,
+} from './shapes-run.ts'
 
 const RunsQuery = Type.Object({
   ...PageQuery.properties,
@@ -52,7 +64,10 @@ function workflowRoutes(app: App, deps: RestDeps, path: string): void {
   const workflows = `${path}/actions/workflows`
   app.get(
     workflows,
-    { config: { ...read, docs: 'actions/workflows' }, schema: { operationId: 'actions/list-repo-workflows', querystring: PageQuery } },
+    {
+      config: { ...read, docs: 'actions/workflows' },
+      schema: { operationId: 'actions/list-repo-workflows', response: { 200: WorkflowsBody }, querystring: PageQuery },
+    },
     async (request, reply) => {
       const page = pageOf(request.query)
       const listed = await listWorkflows(deps, request.actor, repositoryOf(request), page)
@@ -68,7 +83,7 @@ function workflowRoutes(app: App, deps: RestDeps, path: string): void {
     `${workflows}/:workflow_id`,
     {
       config: { ...read, docs: 'actions/workflows' },
-      schema: { operationId: 'actions/get-workflow', params: Type.Object({ workflow_id: Type.String() }) },
+      schema: { operationId: 'actions/get-workflow', response: { 200: WorkflowBody }, params: Type.Object({ workflow_id: Type.String() }) },
     },
     async (request) => {
       const { repository, workflow } = await getWorkflow(deps, request.actor, repositoryOf(request), request.params.workflow_id)
@@ -81,6 +96,7 @@ function workflowRoutes(app: App, deps: RestDeps, path: string): void {
       config: { ...write, docs: 'actions/workflows#create-a-workflow-dispatch-event' },
       schema: {
         operationId: 'actions/create-workflow-dispatch',
+        response: { 200: DispatchedBody, 204: NoBody },
         params: Type.Object({ workflow_id: Type.String() }),
         body: DispatchRequest,
       },
@@ -102,7 +118,12 @@ function workflowRoutes(app: App, deps: RestDeps, path: string): void {
     `${workflows}/:workflow_id/runs`,
     {
       config: { ...read, docs: 'actions/workflow-runs' },
-      schema: { operationId: 'actions/list-workflow-runs', params: Type.Object({ workflow_id: Type.String() }), querystring: RunsQuery },
+      schema: {
+        operationId: 'actions/list-workflow-runs',
+        response: { 200: RunsBody },
+        params: Type.Object({ workflow_id: Type.String() }),
+        querystring: RunsQuery,
+      },
     },
     async (request, reply) => {
       const { workflow_id } = request.params
@@ -123,7 +144,10 @@ function runOnlyRoutes(app: App, deps: RestDeps, path: string): void {
   const docs = 'actions/workflow-runs'
   app.get(
     runs,
-    { config: { ...read, docs }, schema: { operationId: 'actions/list-workflow-runs-for-repo', querystring: RunsQuery } },
+    {
+      config: { ...read, docs },
+      schema: { operationId: 'actions/list-workflow-runs-for-repo', response: { 200: RunsBody }, querystring: RunsQuery },
+    },
     async (request, reply) => {
       const page = pageOf(request.query)
       const listed = await listRuns(deps, request.actor, repositoryOf(request), filterOf(request.query), page)
@@ -132,12 +156,15 @@ function runOnlyRoutes(app: App, deps: RestDeps, path: string): void {
       return { total_count: listed.total, workflow_runs: listed.runs.map((view) => presentRun(bases, view)) }
     },
   )
-  app.get(`${runs}/:run_id`, { config: { ...read, docs }, schema: { operationId: 'actions/get-workflow-run', params } }, async (request) =>
-    presentRun(basesOf(deps, request), await getRun(deps, request.actor, repositoryOf(request), idOf(request.params.run_id))),
+  app.get(
+    `${runs}/:run_id`,
+    { config: { ...read, docs }, schema: { operationId: 'actions/get-workflow-run', response: { 200: RunBody }, params } },
+    async (request) =>
+      presentRun(basesOf(deps, request), await getRun(deps, request.actor, repositoryOf(request), idOf(request.params.run_id))),
   )
   app.post(
     `${runs}/:run_id/cancel`,
-    { config: { ...write, docs }, schema: { operationId: 'actions/cancel-workflow-run', params } },
+    { config: { ...write, docs }, schema: { operationId: 'actions/cancel-workflow-run', response: { 202: Type.Object({}) }, params } },
     async (request, reply) => {
       await cancelRun(deps, request.actor, repositoryOf(request), idOf(request.params.run_id))
       return reply.code(202).send({})
@@ -156,7 +183,7 @@ function runOnlyRoutes(app: App, deps: RestDeps, path: string): void {
     `${runs}/:run_id/artifacts`,
     {
       config: { ...read, docs: 'actions/artifacts' },
-      schema: { operationId: 'actions/list-workflow-run-artifacts', params, querystring: PageQuery },
+      schema: { operationId: 'actions/list-workflow-run-artifacts', response: { 200: ArtifactsBody }, params, querystring: PageQuery },
     },
     async (request) => {
       await getRun(deps, request.actor, repositoryOf(request), idOf(request.params.run_id))
@@ -169,6 +196,7 @@ function runOnlyRoutes(app: App, deps: RestDeps, path: string): void {
       config: { ...read, docs: 'actions/workflow-jobs' },
       schema: {
         operationId: 'actions/list-jobs-for-workflow-run',
+        response: { 200: JobsBody },
         params,
         querystring: Type.Object({ ...PageQuery.properties, filter: Type.Optional(Type.String()) }),
       },
@@ -191,7 +219,7 @@ function jobRoutes(app: App, deps: RestDeps, path: string): void {
   const docs = 'actions/workflow-jobs'
   app.get(
     `${jobs}/:job_id`,
-    { config: { ...read, docs }, schema: { operationId: 'actions/get-job-for-workflow-run', params } },
+    { config: { ...read, docs }, schema: { operationId: 'actions/get-job-for-workflow-run', response: { 200: JobBody }, params } },
     async (request) => {
       const { repository, view } = await getJob(deps, request.actor, repositoryOf(request), idOf(request.params.job_id))
       return presentJob(basesOf(deps, request), repository, view)
@@ -208,7 +236,17 @@ function jobRoutes(app: App, deps: RestDeps, path: string): void {
   // Beyond GitHub: the lines of a running job as server-sent events that resume at Last-Event-ID.
   app.get(
     `${jobs}/:job_id/logs/live`,
-    { config: { ...read, docs, produces: ['text/event-stream'] }, schema: { params } },
+    {
+      config: { ...read, docs, produces: ['text/event-stream'], isStream: true },
+      schema: {
+        operationId: 'fleetfoot/follow-job-log',
+        summary: 'Follow the log of a job while it runs',
+        description: 'Server-sent events, one a line; `Last-Event-ID` resumes.',
+        tags: ['actions'],
+        params,
+        response: { 200: mediaTypes({ 'text/event-stream': Type.String() }) },
+      },
+    },
     async (request, reply) => {
       const after = request.headers['last-event-id']
       const input = {
@@ -221,14 +259,28 @@ function jobRoutes(app: App, deps: RestDeps, path: string): void {
     },
   )
   // Beyond GitHub: what the steps wrote to GITHUB_STEP_SUMMARY. A page of ours it never is (architecture 1.4).
-  app.get(`${jobs}/:job_id/summary`, { config: { ...read, docs }, schema: { params } }, async (request, reply) => {
-    const summary = await jobSummary(deps, request.actor, repositoryOf(request), idOf(request.params.job_id))
-    return reply
-      .header('Content-Type', 'text/markdown; charset=utf-8')
-      .header('X-Content-Type-Options', 'nosniff')
-      .header('Content-Security-Policy', "sandbox; default-src 'none'")
-      .send(Readable.from(summary, { objectMode: false }))
-  })
+  app.get(
+    `${jobs}/:job_id/summary`,
+    {
+      config: { ...read, docs },
+      schema: {
+        operationId: 'fleetfoot/get-job-summary',
+        summary: 'Get the summary that the steps of a job wrote',
+        description: 'As Markdown.',
+        tags: ['actions'],
+        params,
+        response: { 200: mediaTypes({ 'text/markdown': Type.String() }) },
+      },
+    },
+    async (request, reply) => {
+      const summary = await jobSummary(deps, request.actor, repositoryOf(request), idOf(request.params.job_id))
+      return reply
+        .header('Content-Type', 'text/markdown; charset=utf-8')
+        .header('X-Content-Type-Options', 'nosniff')
+        .header('Content-Security-Policy', "sandbox; default-src 'none'")
+        .send(Readable.from(summary, { objectMode: false }))
+    },
+  )
   app.get(
     `${path}/check-runs/:check_run_id`,
     {
@@ -249,7 +301,12 @@ function jobRoutes(app: App, deps: RestDeps, path: string): void {
     `${path}/check-runs/:check_run_id/annotations`,
     {
       config: { ...checks, docs: 'checks/runs' },
-      schema: { operationId: 'checks/list-annotations', params: Type.Object({ check_run_id: Type.String() }), querystring: PageQuery },
+      schema: {
+        operationId: 'checks/list-annotations',
+        response: { 200: AnnotationsBody },
+        params: Type.Object({ check_run_id: Type.String() }),
+        querystring: PageQuery,
+      },
     },
     async (request, reply) => {
       const page = pageOf(request.query)

@@ -14,6 +14,8 @@ import { newRepositoryOf, NewRepositoryBody } from './repository-body.ts'
 import { apiOf, type RestDeps } from './room.ts'
 import { basesOf } from './runs.ts'
 import { idOf } from '../../http/places.ts'
+import { MembershipBody, SimpleOrganizationBody, UserBody } from './shapes-account.ts'
+import { RepositoriesBody, RepositoryBody } from './shapes-repository.ts'
 
 const config = (need: Need, docs: string) => ({ access: { by: 'actor' as const, need }, docs })
 
@@ -27,14 +29,21 @@ export function userRoutes(app: App, deps: RestDeps): void {
 function selfRoutes(app: App, deps: RestDeps): void {
   app.get(
     '/user',
-    { config: config(needs.self, 'users/users#get-the-authenticated-user'), schema: { operationId: 'users/get-authenticated' } },
+    {
+      config: config(needs.self, 'users/users#get-the-authenticated-user'),
+      schema: { operationId: 'users/get-authenticated', response: { 200: UserBody } },
+    },
     async (request) => presentUser(basesOf(deps, request), await getSelf(deps, request.actor)),
   )
   app.get(
     '/user/orgs',
     {
       config: config(needs.userOrganizations, 'orgs/orgs#list-organizations-for-the-authenticated-user'),
-      schema: { operationId: 'orgs/list-for-authenticated-user', querystring: PageQuery },
+      schema: {
+        operationId: 'orgs/list-for-authenticated-user',
+        response: { 200: Type.Array(SimpleOrganizationBody) },
+        querystring: PageQuery,
+      },
     },
     async (request, reply) => {
       const page = pageOf(request.query)
@@ -48,7 +57,7 @@ function selfRoutes(app: App, deps: RestDeps): void {
     '/user/repos',
     {
       config: config(needs.userRepositories, 'repos/repos#list-repositories-for-the-authenticated-user'),
-      schema: { operationId: 'repos/list-for-authenticated-user', querystring: OwnRepositoriesQuery },
+      schema: { operationId: 'repos/list-for-authenticated-user', response: { 200: RepositoriesBody }, querystring: OwnRepositoriesQuery },
     },
     async (request, reply) => {
       const page = pageOf(request.query)
@@ -62,7 +71,7 @@ function selfRoutes(app: App, deps: RestDeps): void {
     '/user/repos',
     {
       config: config(needs.userRepositoryCreate, 'repos/repos#create-a-repository-for-the-authenticated-user'),
-      schema: { operationId: 'repos/create-for-authenticated-user', body: NewRepositoryBody },
+      schema: { operationId: 'repos/create-for-authenticated-user', response: { 201: RepositoryBody }, body: NewRepositoryBody },
     },
     async (request, reply) => {
       const repository = await createRepository(deps, request.actor, newRepositoryOf(request.body))
@@ -74,7 +83,11 @@ function selfRoutes(app: App, deps: RestDeps): void {
     '/user/memberships/orgs/:org',
     {
       config: config(needs.organizationMembersRead, 'orgs/members#get-an-organization-membership-for-the-authenticated-user'),
-      schema: { operationId: 'orgs/get-membership-for-authenticated-user', params: Type.Object({ org: Type.String() }) },
+      schema: {
+        operationId: 'orgs/get-membership-for-authenticated-user',
+        response: { 200: MembershipBody },
+        params: Type.Object({ org: Type.String() }),
+      },
     },
     async (request) => {
       const membership = await getOwnMembership(deps, request.actor, { login: request.params.org })
@@ -86,14 +99,17 @@ function selfRoutes(app: App, deps: RestDeps): void {
 function namedRoutes(app: App, deps: RestDeps, path: string): void {
   app.get(
     path,
-    { config: config(needs.anyone, 'users/users#get-a-user'), schema: { operationId: 'users/get-by-username' } },
+    {
+      config: config(needs.anyone, 'users/users#get-a-user'),
+      schema: { operationId: 'users/get-by-username', response: { 200: UserBody } },
+    },
     async (request) => presentUser(basesOf(deps, request), await getAccount(deps, request.actor, accountOf(request))),
   )
   app.get(
     `${path}/orgs`,
     {
       config: config(needs.anyone, 'orgs/orgs#list-organizations-for-a-user'),
-      schema: { operationId: 'orgs/list-for-user', querystring: PageQuery },
+      schema: { operationId: 'orgs/list-for-user', response: { 200: Type.Array(SimpleOrganizationBody) }, querystring: PageQuery },
     },
     async (request, reply) => {
       const page = pageOf(request.query)
@@ -107,7 +123,7 @@ function namedRoutes(app: App, deps: RestDeps, path: string): void {
     `${path}/repos`,
     {
       config: config(needs.anyone, 'repos/repos#list-repositories-for-a-user'),
-      schema: { operationId: 'repos/list-for-user', querystring: RepositoriesQuery },
+      schema: { operationId: 'repos/list-for-user', response: { 200: RepositoriesBody }, querystring: RepositoriesQuery },
     },
     async (request, reply) => {
       const page = pageOf(request.query)

@@ -28,6 +28,14 @@ const RegisterRequest = Type.Object({
   replace: Type.Optional(Type.Boolean()),
 })
 
+const TenantBody = Type.Object({ url: Type.String(), token_schema: Type.String(), token: Type.String(), use_v2_flow: Type.Boolean() })
+const RegisteredBody = Type.Object({
+  id: Type.Integer(),
+  name: Type.String(),
+  authorization: Type.Object({ authorization_url: Type.String(), server_url: Type.String(), client_id: Type.String() }),
+})
+const tags = ['runner-registration']
+
 const registering = { by: 'actor' as const, need: orRegistration({ ...needs.anyone, role: 'owner', permission: 'none' }, 'register') }
 
 /** The calls of `config.sh` that are no public REST: `RunnerDotcomServer.cs`, `ConfigurationManager.cs` (runner-protocol.md 2). */
@@ -40,7 +48,16 @@ export function registrationRoom(app: App, { deps }: { deps: MannersDeps }): voi
   for (const prefix of ['/api/v3', '']) {
     app.post(
       `${prefix}/actions/runner-registration`,
-      { config: { access: registering }, schema: { body: RegistrationRequest } },
+      {
+        config: { access: registering },
+        schema: {
+          operationId: 'fleetfoot/start-registration',
+          summary: 'Tell a runner that registers where its server is',
+          tags,
+          body: RegistrationRequest,
+          response: { 200: TenantBody },
+        },
+      },
       async (request) => {
         const { url } = request.body
         await scopeOfUrl(deps, request.actor, url)
@@ -55,30 +72,44 @@ export function registrationRoom(app: App, { deps }: { deps: MannersDeps }): voi
     )
   }
 
-  app.post('/api/v3/actions/runners/register', { config: { access: registering }, schema: { body: RegisterRequest } }, async (request) => {
-    const { body } = request
-    const runner = await registerRunner(deps, request.actor, {
-      url: body.url,
-      groupNumber: body.group_id === 0 ? 1 : body.group_id,
-      name: body.name,
-      version: body.version ?? '',
-      updatesDisabled: body.updates_disabled ?? false,
-      ephemeral: body.ephemeral ?? false,
-      labels: body.labels.map(({ name, type }) => ({ name, type: type === 'system' ? 'system' : 'user' })),
-      publicKey: publicKeyOf(body.public_key),
-      replaces: body.replace ? body.runner_id : undefined,
-    })
-    return {
-      id: runner.id,
-      name: runner.name,
-      authorization: {
-        authorization_url: `${baseOf(deps.book, request)}/_oauth/token`,
-        // The same text as above: where they differ the runner looks for the older protocol (runner-protocol.md 1.6).
-        server_url: tenantUrl(body.url),
-        client_id: runner.clientId,
+  app.post(
+    '/api/v3/actions/runners/register',
+    {
+      config: { access: registering },
+      schema: {
+        operationId: 'fleetfoot/register-runner',
+        summary: 'Register a runner',
+        description: 'As `config.sh` does, with a registration token.',
+        tags,
+        body: RegisterRequest,
+        response: { 200: RegisteredBody },
       },
-    }
-  })
+    },
+    async (request) => {
+      const { body } = request
+      const runner = await registerRunner(deps, request.actor, {
+        url: body.url,
+        groupNumber: body.group_id === 0 ? 1 : body.group_id,
+        name: body.name,
+        version: body.version ?? '',
+        updatesDisabled: body.updates_disabled ?? false,
+        ephemeral: body.ephemeral ?? false,
+        labels: body.labels.map(({ name, type }) => ({ name, type: type === 'system' ? 'system' : 'user' })),
+        publicKey: publicKeyOf(body.public_key),
+        replaces: body.replace ? body.runner_id : undefined,
+      })
+      return {
+        id: runner.id,
+        name: runner.name,
+        authorization: {
+          authorization_url: `${baseOf(deps.book, request)}/_oauth/token`,
+          // The same text as above: where they differ the runner looks for the older protocol (runner-protocol.md 1.6).
+          server_url: tenantUrl(body.url),
+          client_id: runner.clientId,
+        },
+      }
+    },
+  )
 }
 
 /**
