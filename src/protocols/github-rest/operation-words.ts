@@ -56,6 +56,7 @@ const UNLIKE: Readonly<Record<string, string>> = {
     'Let a repository of an organization have no runners of its own any more',
   'enterprise-admin/get-self-hosted-runners-permissions': 'Get whether repositories of the enterprise may have runners of their own',
   'enterprise-admin/set-self-hosted-runners-permissions': 'Set whether repositories of the enterprise may have runners of their own',
+  'checks/get': 'Get a check run',
   'meta/get-zen': 'Get a saying',
   'meta/root': 'Get the addresses of the API',
   'repos/get-content': 'Get a file, or what is in a folder',

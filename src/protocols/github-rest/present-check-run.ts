@@ -4,9 +4,10 @@ import type { Repository } from '../../model/account.ts'
 import { presentSimpleUser, type Bases } from './present-account.ts'
 import { presentJob } from './present-run.ts'
 import { nodeId } from './room.ts'
+import type { CheckRunBody } from './shapes-run.ts'
 
 /** check-run: each job is one, under its own id. Why one ended without a report is its output. */
-export function presentCheckRun(bases: Bases, repository: Repository, view: JobView, annotations: number) {
+export function presentCheckRun(bases: Bases, repository: Repository, view: JobView, annotations: number): CheckRunBody {
   const job = presentJob(bases, repository, view)
   const { problem, conclusion, attemptId } = view.job
   return {

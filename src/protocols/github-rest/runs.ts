@@ -20,6 +20,7 @@ import { mediaTypes, NoBody } from '../../http/answers.ts'
 import {
   AnnotationsBody,
   ArtifactsBody,
+  CheckRunBody,
   DispatchedBody,
   JobBody,
   JobsBody,
@@ -285,7 +286,7 @@ function jobRoutes(app: App, deps: RestDeps, path: string): void {
     `${path}/check-runs/:check_run_id`,
     {
       config: { ...checks, docs: 'checks/runs' },
-      schema: { operationId: 'checks/get', params: Type.Object({ check_run_id: Type.String() }) },
+      schema: { operationId: 'checks/get', params: Type.Object({ check_run_id: Type.String() }), response: { 200: CheckRunBody } },
     },
     async (request) => {
       const { repository, view, annotations } = await getCheckRun(
