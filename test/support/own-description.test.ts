@@ -3,7 +3,8 @@ import type { JudgedAnswer } from '../../src/http/served-route.ts'
 import { judgeByOwnDescription } from './own-description.ts'
 import { startServer } from './start-server.ts'
 
-const pause = { kind: 'label', id: null, name: 'gpu', reason: 'repair', drain: false, running: null, paused_at: '2026-01-31T00:00:00Z' }
+const at = '2026-01-31T00:00:00Z'
+const pause = { kind: 'label', id: null, name: 'gpu', reason: 'repair', drain: false, running: 0, paused_at: at, paused_by: 'mona' }
 
 test('an answer is judged by what we describe: status, body, media type, keys', async () => {
   await using server = await startServer()

@@ -45,18 +45,22 @@ export function describeRest(routes: readonly ServedRoute[]): Description {
     operations: OPERATIONS,
     summaryOf,
     tagOf,
-    alsoOf,
+    alsoOf: alsoOfRest,
   })
 }
 
-/** What the room answers whatever the operation is: a repository is found under a name that it had once, and what is known is not sent again. */
-function alsoOf(method: string, path: string, statuses: string[]): Record<string, { description: string }> {
-  const isRead = method === 'GET'
+/** What GitHub's API answers whatever the operation is: a repository is found under a name that it had once. */
+function alsoOfRest(method: string, path: string, statuses: string[]): Record<string, { description: string }> {
   const moved = { description: 'The repository has another name: ask at the address that `Location` names, with the same method' }
   return {
-    ...(path.startsWith('/repos/{owner}/{repo}') && { [isRead ? '301' : '307']: moved }),
-    ...(isRead && statuses.includes('200') && { 304: { description: 'What `If-None-Match` names has not changed' } }),
+    ...(path.startsWith('/repos/{owner}/{repo}') && { [method === 'GET' ? '301' : '307']: moved }),
+    ...alsoOf(method, path, statuses),
   }
+}
+
+/** What is known is not sent again, in either API. */
+function alsoOf(method: string, _path: string, statuses: string[]): Record<string, { description: string }> {
+  return method === 'GET' && statuses.includes('200') ? { 304: { description: 'What `If-None-Match` names has not changed' } } : {}
 }
 
 /** `/api/fleetfoot` as it is served. */
@@ -75,6 +79,7 @@ export function describeOwn(routes: readonly ServedRoute[]): Description {
       tokens: 'Tokens of users.',
     },
     prefix: '/api/fleetfoot',
+    alsoOf,
   })
 }
 

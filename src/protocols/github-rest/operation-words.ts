@@ -29,6 +29,7 @@ export function tagOf(operationId: string): string {
 const FACTS = { one: 'facts about the server', many: 'facts about the server' }
 const NOUNS: Readonly<Record<string, { one: string; many: string }>> = {
   apps: { one: 'app', many: 'apps' },
+  checks: { one: 'check run', many: 'check runs' },
   emojis: { one: 'emojis', many: 'emojis' },
   meta: FACTS,
   orgs: { one: 'org', many: 'orgs' },

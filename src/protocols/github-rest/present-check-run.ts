@@ -4,7 +4,7 @@ import type { Repository } from '../../model/account.ts'
 import { presentSimpleUser, type Bases } from './present-account.ts'
 import { presentJob } from './present-run.ts'
 import { nodeId } from './room.ts'
-import type { CheckRunBody } from './shapes-run.ts'
+import type { ActionsAppBody, CheckRunBody } from './shapes-check-run.ts'
 
 /** check-run: each job is one, under its own id. Why one ended without a report is its output. */
 export function presentCheckRun(bases: Bases, repository: Repository, view: JobView, annotations: number): CheckRunBody {
@@ -37,7 +37,7 @@ export function presentCheckRun(bases: Bases, repository: Repository, view: JobV
 }
 
 /** The App that GitHub's own jobs come from; receivers tell checks of Actions from others by its slug. */
-export function presentActionsApp({ web, api }: Bases, { owner }: Repository) {
+export function presentActionsApp({ web, api }: Bases, { owner }: Repository): ActionsAppBody {
   return {
     id: 15_368,
     slug: 'github-actions',

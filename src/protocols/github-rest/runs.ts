@@ -29,6 +29,7 @@ import {
   WorkflowBody,
   WorkflowsBody,
 } from './shapes-run.ts'
+import { CheckRunBody } from './shapes-check-run.ts'
 
 const RunsQuery = Type.Object({
   ...PageQuery.properties,
@@ -286,7 +287,7 @@ function jobRoutes(app: App, deps: RestDeps, path: string): void {
     `${path}/check-runs/:check_run_id`,
     {
       config: { ...checks, docs: 'checks/runs' },
-      schema: { operationId: 'checks/get', params: Type.Object({ check_run_id: Type.String() }), response: { 200: CheckRunBody } },
+      schema: { operationId: 'checks/get', response: { 200: CheckRunBody }, params: Type.Object({ check_run_id: Type.String() }) },
     },
     async (request) => {
       const { repository, view, annotations } = await getCheckRun(
