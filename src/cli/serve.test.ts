@@ -151,7 +151,7 @@ describe('a start that cannot go on is one line on standard error, names the var
 test('a server stops when a later version changes the database in a way that it does not know', async () => {
   await using server = await makeServerProcess()
   await server.start()
-  const database = new DatabaseSync(path.join(server.dataDir, 'fleetfoot.sqlite'))
+  const database = new DatabaseSync(path.join(server.dataDir, 'fleetfoot.sqlite'), { timeout: 5000 })
   database.exec(`insert into "migration" values ('9998-harmless', 0, 1)`)
   expect((await fetch(`${server.url}/readyz`)).status).toBe(200)
   database.exec(`insert into "migration" values ('9999-of-tomorrow', 1, 1)`)

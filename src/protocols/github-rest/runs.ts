@@ -20,7 +20,6 @@ import { mediaTypes, NoBody } from '../../http/answers.ts'
 import {
   AnnotationsBody,
   ArtifactsBody,
-  CheckRunBody,
   DispatchedBody,
   JobBody,
   JobsBody,

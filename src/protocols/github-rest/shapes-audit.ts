@@ -7,6 +7,7 @@ export const AuditEntryBody = Type.Object(
     '@timestamp': Type.Integer({ description: 'In milliseconds since 1970.' }),
     _document_id: Type.String(),
     action: Type.String(),
+    operation_type: Type.String({ description: 'What the action is: `create`, `modify`, `remove` …' }),
     actor: Type.String(),
     actor_id: orNull(Type.Integer()),
     actor_ip: orNull(Type.String()),

@@ -105,43 +105,6 @@ export const JobBody = Type.Object(
 )
 export const JobsBody = Type.Object({ total_count: Type.Integer(), jobs: Type.Array(JobBody) })
 
-const ActionsApp = Type.Object(
-  {
-    id: Type.Integer(),
-    ...texts('slug', 'node_id'),
-    owner: SimpleUserBody,
-    ...texts('name', 'description', 'external_url', 'html_url'),
-    created_at: Time,
-    updated_at: Time,
-    permissions: Type.Record(Type.String(), Type.String()),
-    events: Type.Array(Type.String()),
-  },
-  { title: 'ActionsApp', description: 'The App that the checks of jobs come from.' },
-)
-
-export type CheckRunBody = Static<typeof CheckRunBody>
-export const CheckRunBody = Type.Object(
-  {
-    id: Type.Integer(),
-    ...texts('name', 'node_id', 'head_sha', 'external_id', 'url', 'html_url', 'details_url'),
-    status: Word('pending', 'queued', 'in_progress', 'completed'),
-    conclusion: orNull(Conclusion),
-    started_at: Time,
-    completed_at: orNull(Time),
-    output: Type.Object({
-      title: orNull(Type.String()),
-      summary: Type.Union([Type.String(), Type.Null()], { description: 'Why its job ended without a report of its runner.' }),
-      text: Type.Null(),
-      annotations_count: Type.Integer(),
-      annotations_url: Type.String(),
-    }),
-    check_suite: Type.Object({ id: Type.Integer() }),
-    app: ActionsApp,
-    pull_requests: Type.Array(Type.Unknown()),
-  },
-  { title: 'CheckRun', description: 'Each job is one, under its own number.' },
-)
-
 export const AnnotationsBody = Type.Array(
   Type.Object(
     {
