@@ -36,8 +36,16 @@ export default defineConfig({
                   'test/e2e/**/*.test.ts',
                   'test/malformed*.test.ts',
                 ],
-                // These start servers of their own, always on SQLite.
-                exclude: ['test/e2e/kills.test.ts', 'test/e2e/webhook-kills.test.ts', 'test/e2e/demo.test.ts'],
+                exclude: [
+                  // These start servers of their own, always on SQLite.
+                  'test/e2e/kills.test.ts',
+                  'test/e2e/webhook-kills.test.ts',
+                  'test/e2e/demo.test.ts',
+                  // These ask the database for next to nothing.
+                  'test/e2e/hostile-workflows.test.ts',
+                  'src/core/repos/git.test.ts',
+                  'src/core/repos/archive-cache.test.ts',
+                ],
                 env: { FLEETFOOT_TEST_DATABASE_KIND: 'postgres' },
                 testTimeout: 60_000,
                 hookTimeout: 60_000,
