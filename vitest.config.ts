@@ -44,6 +44,7 @@ export default defineConfig({
                   // These ask the database for next to nothing.
                   'test/e2e/hostile-workflows.test.ts',
                   'src/core/repos/git.test.ts',
+                  'src/protocols/git/git.test.ts',
                   'src/core/repos/archive-cache.test.ts',
                 ],
                 env: { FLEETFOOT_TEST_DATABASE_KIND: 'postgres' },

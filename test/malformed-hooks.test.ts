@@ -8,7 +8,7 @@ import { startServer, type TestServer } from './support/start-server.ts'
  * likewise. TEST_MALFORMED=1000 is what the issue asks for each route.
  */
 
-const EACH = Number(process.env['TEST_MALFORMED'] ?? 60)
+const EACH = Number(process.env['TEST_MALFORMED'] ?? (process.env['FLEETFOOT_TEST_DATABASE_KIND'] === 'postgres' ? 20 : 60))
 
 const GOOD = {
   name: 'web',

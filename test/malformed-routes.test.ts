@@ -11,7 +11,7 @@ import { wireRunner } from './support/wire-runner.ts'
  * TEST_MALFORMED=1000 is what the issue asks for each route.
  */
 
-const EACH = Number(process.env['TEST_MALFORMED'] ?? 12)
+const EACH = Number(process.env['TEST_MALFORMED'] ?? (process.env['FLEETFOOT_TEST_DATABASE_KIND'] === 'postgres' ? 6 : 12))
 
 test('malformed requests to every route are refused, and never with a 5xx', async () => {
   await using server = await startServer()

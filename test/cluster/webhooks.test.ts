@@ -5,7 +5,7 @@ import { makeTestDatabase } from '../support/database.ts'
 import { deliverThroughKills, EVENTS_OF_JOBS, type EventRows } from '../support/hook-kills.ts'
 import { makeServerProcess } from '../support/server-process.ts'
 
-const KILLS = Number(process.env['TEST_KILLS'] ?? 6)
+const KILLS = Number(process.env['TEST_KILLS'] ?? 4)
 
 test(
   `two nodes deliver everything, in order per job, though one of them dies ${KILLS} times`,
