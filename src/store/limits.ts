@@ -1,6 +1,8 @@
+import type { ExpressionBuilder } from 'kysely'
 import type { RuleEffect } from '../model/queue-rule.ts'
 import { literals } from './literals.ts'
 import { isPostgres, type Db } from './open.ts'
+import type { Schema } from './schema.ts'
 
 const RUNNING = ['assigned', 'in_progress'] as const
 
@@ -35,23 +37,16 @@ export async function limitsFull(db: Db, ruleIds: readonly number[]): Promise<Se
  */
 export async function limitsTake(db: Db, ruleIds: readonly number[]): Promise<boolean> {
   if (!isPostgres(db)) return true
-  await db.selectFrom('queueRule').select('id').where('id', 'in', ruleIds).orderBy('id').forUpdate().execute()
+  await rulesLock(db, ruleIds)
   return (await limitsFull(db, ruleIds)).size === 0
 }
 
-/** A job that is given out counts for these rules as long as it runs. What no longer runs is swept on the way. */
+async function rulesLock(tx: Db, ruleIds: readonly number[]): Promise<void> {
+  await tx.selectFrom('queueRule').select('id').where('id', 'in', ruleIds).orderBy('id').forUpdate().execute()
+}
+
+/** A job that is given out counts for these rules as long as it runs. */
 export async function limitsHold(db: Db, jobId: number, ruleIds: readonly number[]): Promise<void> {
-  await db
-    .deleteFrom('limitHold')
-    .where('ruleId', 'in', ruleIds)
-    .where('jobId', 'not in', (eb) =>
-      eb
-        .selectFrom('job')
-        .select('job.id')
-        .where('job.id', 'in', (of) => of.selectFrom('limitHold as held').select('held.jobId').where('held.ruleId', 'in', ruleIds))
-        .where('job.status', 'in', literals(RUNNING)),
-    )
-    .execute()
   await db
     .insertInto('limitHold')
     .values(ruleIds.map((ruleId) => ({ ruleId, jobId })))
@@ -59,24 +54,28 @@ export async function limitsHold(db: Db, jobId: number, ruleIds: readonly number
     .execute()
 }
 
-/** Forgets jobs that no longer run. */
-export async function limitsSweep(db: Db): Promise<void> {
-  await db
-    .deleteFrom('limitHold')
-    .where('jobId', 'not in', (eb) =>
-      eb
-        .selectFrom('job')
-        .select('job.id')
-        .where('job.id', 'in', (of) => of.selectFrom('limitHold as held').select('held.jobId'))
-        .where('job.status', 'in', literals(RUNNING)),
-    )
-    .execute()
-}
-
 /** A running job counts for these rules from now on, and for no others. */
 export async function limitsReplace(db: Db, jobId: number, ruleIds: readonly number[]): Promise<void> {
   await db.deleteFrom('limitHold').where('jobId', '=', jobId).execute()
   if (ruleIds.length > 0) await limitsHold(db, jobId, ruleIds)
+}
+
+/**
+ * Forgets jobs that no longer run; they count for nothing, but their rows would pile up. Call it in a transaction. A job that went back in
+ * line may be given out in this moment, and keep its row: rules are locked first, as claims lock them, and what they did is seen then.
+ */
+export async function limitsSweep(tx: Db): Promise<void> {
+  const stale = await tx.selectFrom('limitHold').select('ruleId').distinct().where(isOver).execute()
+  if (stale.length === 0) return
+  const ruleIds = stale.map(({ ruleId }) => ruleId)
+  if (isPostgres(tx)) await rulesLock(tx, ruleIds)
+  await tx.deleteFrom('limitHold').where('ruleId', 'in', ruleIds).where(isOver).execute()
+}
+
+/** Whether the job of a row no longer runs. */
+function isOver(eb: ExpressionBuilder<Schema, 'limitHold'>) {
+  const running = eb.selectFrom('job').select('job.id').whereRef('job.id', '=', 'limitHold.jobId')
+  return eb.not(eb.exists(running.where('job.status', 'in', literals(RUNNING))))
 }
 
 /** The limits that jobs wait for, and one line of each set of them. */

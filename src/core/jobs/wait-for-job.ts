@@ -77,7 +77,7 @@ export async function waitForJob(deps: WaitDeps, runner: Runner, poll: Poll, abo
       const waiting = isFree ? deps.dispatcher.wait(server, () => sleeper.wake('line')) : undefined
       let woken: Wake
       try {
-        const answer = await look(deps, current, server, poll, abort)
+        const answer = await look(deps, { runner: current, server, poll, abort })
         if (answer.kind === 'stale') sleeper.wake('signal')
         else if (answer.kind !== 'nothing') return abort.aborted ? await takeBack(answer) : answer
         woken = await sleeper.sleep()
@@ -131,21 +131,24 @@ async function takeBack(answer: Exclude<PollAnswer, { kind: 'nothing' }>): Promi
   return { kind: 'nothing' }
 }
 
+/** Who asks: the runner as it was read last, and what it may serve. */
+interface Asking {
+  runner: Runner
+  server: Server
+  poll: Poll
+  abort: AbortSignal
+}
+
 /** One look: first what concerns the job that the runner has, then the lines. */
-async function look(
-  deps: WaitDeps,
-  runner: Runner,
-  server: Server,
-  poll: Poll,
-  abort: AbortSignal,
-): Promise<PollAnswer | { kind: 'stale' }> {
+async function look(deps: WaitDeps, asking: Asking): Promise<PollAnswer | { kind: 'stale' }> {
+  const { runner, poll } = asking
   const unfinished = runner.busy || poll.status === 'Busy' ? await assignmentOfRunner(deps.db, runner.id) : undefined
   if (unfinished) {
     const answer = await lookAtAssignment(deps, unfinished, poll)
     if (answer !== 'over') return answer
   }
   if (poll.status === 'Busy' || runner.pausedFor !== null) return { kind: 'nothing' }
-  return claim(deps, runner, server, poll, abort)
+  return claim(deps, asking)
 }
 
 /** `over` when the runner is free again after this; ending it signals the runner, so a look that finds no job reads the row anew. */
@@ -186,13 +189,7 @@ async function cancelMessage({ db, now }: WaitDeps, assignment: Assignment): Pro
 }
 
 /** `stale` when the runner's group or its rules are no longer those that were read: nothing was taken. */
-async function claim(
-  deps: WaitDeps,
-  runner: Runner,
-  server: Server,
-  poll: Poll,
-  abort: AbortSignal,
-): Promise<PollAnswer | { kind: 'stale' }> {
+async function claim(deps: WaitDeps, { runner, server, poll, abort }: Asking): Promise<PollAnswer | { kind: 'stale' }> {
   const { db, now, signals } = deps
   const { group } = server
   const assignedTo = {

@@ -199,7 +199,7 @@ function stepsLeft(job: Job, steps: FallbackStep[], now: number): FallbackStep[]
 
 /** Lets somebody look at lines that wait for a limit which has room again: whose job ended may be gone, or busy elsewhere. */
 export async function wakeLimited({ db, signals }: Pick<Deps, 'db' | 'signals'>): Promise<string> {
-  await limitsSweep(db)
+  await transact(db, limitsSweep)
   const waiting = await linesOfLimits(db)
   const full = await limitsFull(db, [...new Set(waiting.flatMap(({ limitIds }) => limitIds))])
   for (const { limitIds, lineId } of waiting) if (!limitIds.some((id) => full.has(id))) signals.send('line', lineId)

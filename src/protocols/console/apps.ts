@@ -19,6 +19,7 @@ import { isoTime } from '../../http/places.ts'
 import type { App } from '../../http/server.ts'
 import type { AppKey } from '../../model/app.ts'
 import { needs } from '../../model/access.ts'
+import { Taken } from './requests.ts'
 
 const Permissions = Type.Record(Type.String({ maxLength: 100 }), Type.Unknown(), { maxProperties: 100 })
 const Events = Type.Array(Type.String({ maxLength: 100 }), { maxItems: 100 })
@@ -78,7 +79,7 @@ export const InstallationBody = Type.Object(
 export type ManifestCodeBody = Static<typeof ManifestCodeBody>
 export const ManifestCodeBody = Type.Object({ code: Type.String(), expires_at: Time }, { title: 'ManifestCode' })
 
-const NewAppRequest = Type.Object({
+const NewAppRequest = Taken({
   name: Type.String({ maxLength: 200 }),
   owner: Type.String({ maxLength: 200 }),
   description: OptionalText,
@@ -88,7 +89,7 @@ const NewAppRequest = Type.Object({
   events: Type.Optional(Events),
 })
 
-const AppChangeRequest = Type.Object({
+const AppChangeRequest = Taken({
   description: OptionalText,
   url: Type.Optional(Type.String({ maxLength: 2000 })),
   hook_url: OptionalText,
@@ -97,8 +98,8 @@ const AppChangeRequest = Type.Object({
   events: Type.Optional(Events),
 })
 
-/** The manifest that GitHub documents: https://docs.github.com/apps/sharing-github-apps/registering-a-github-app-from-a-manifest */
-const ManifestRequest = Type.Object({
+/** The manifest that GitHub documents, which has more than is used here: https://docs.github.com/apps/sharing-github-apps/registering-a-github-app-from-a-manifest */
+const ManifestRequest = Taken({
   owner: Type.String({ maxLength: 200 }),
   manifest: Type.Object({
     name: Type.String({ maxLength: 200 }),
@@ -112,7 +113,7 @@ const ManifestRequest = Type.Object({
   }),
 })
 
-const InstallRequest = Type.Object({
+const InstallRequest = Taken({
   account: Type.String({ maxLength: 200 }),
   repositories: Type.Optional(Type.Array(Type.String({ maxLength: 200 }), { maxItems: 500 })),
   repository_selection: Type.Optional(Type.Literal('all')),

@@ -87,3 +87,20 @@ test('an export comes as its own type, as one stream without an ETag', async () 
   }
   expect((await exported('csv', 'image/png')).status).toBe(415)
 })
+
+test('every call with a body refuses keys that it does not know, and changes nothing', async () => {
+  await using server = await startServer()
+  await server.organization('acme')
+  const own = server.running.routes.filter(({ url, schema }) => url.startsWith('/api/fleetfoot') && schema.body !== undefined)
+  expect(own.length).toBeGreaterThan(10)
+  expect(own.filter(({ schema }) => (schema.body as { additionalProperties?: unknown }).additionalProperties !== false)).toEqual([])
+
+  const misspelt = { name: 'for a day', scopes: ['repo'], expire_at: '2027-01-01' }
+  const refused = await server.admin('POST', '/api/fleetfoot/users/admin/tokens', misspelt)
+  expect([refused.status, await refused.text()]).toEqual([422, expect.stringContaining('expire_at')])
+  const app = { name: 'Scaler', owner: 'acme', permissions: { actions: 'read' } }
+  expect((await server.admin('POST', '/api/fleetfoot/apps', app)).status).toBe(201)
+  const everywhere = { account: 'acme', repositorys: ['acme/rocket'] }
+  expect((await server.admin('POST', '/api/fleetfoot/apps/scaler/installations', everywhere)).status).toBe(422)
+  expect(await server.deps.db.selectFrom('installation').select('id').execute()).toEqual([])
+})

@@ -16,6 +16,7 @@ import { needs, type Need } from '../../model/access.ts'
 import { fullName } from '../../model/account.ts'
 import { AppError } from '../../model/errors.ts'
 import { changedEffect, PRIORITY_LIMIT, type EffectChange, type QueueRule } from '../../model/queue-rule.ts'
+import { Taken } from './requests.ts'
 
 const Text = (maxLength: number, description?: string) =>
   Type.String({ minLength: 1, maxLength, pattern: '^[^\\u0000-\\u001f\\u007f]*$', ...(description !== undefined && { description }) })
@@ -53,9 +54,7 @@ export const QueuedJobBody = Type.Object(
 )
 const QueueBody = Type.Object({ total_count: Type.Integer(), jobs: Type.Array(QueuedJobBody) }, { title: 'Queue' })
 
-/** A key that is not known is refused: a rule with a misspelt condition would speak of everything. */
-const STRICT = { additionalProperties: false }
-const Match = Type.Object(
+const Match = Taken(
   {
     repository: Type.Optional(
       Text(200, 'The name of a repository. A pattern, as all that follow but the labels: `*`, `**` and `?` as in workflow files.'),
@@ -67,12 +66,11 @@ const Match = Type.Object(
     labels: Type.Optional(Type.Array(Text(256), { minItems: 1, maxItems: 100, description: 'The job asks for all of these.' })),
   },
   {
-    ...STRICT,
     title: 'QueueRuleMatch',
     description: 'The jobs that a rule is for: those that fit all that is given, and every job where nothing is.',
   },
 )
-const Fallback = Type.Array(Type.Object({ after_seconds: Seconds, labels: Labels }, STRICT), {
+const Fallback = Type.Array(Taken({ after_seconds: Seconds, labels: Labels }), {
   minItems: 1,
   maxItems: 5,
   description: 'Labels that a job gets instead of its own when it has waited for so long.',
@@ -109,8 +107,8 @@ export const RuleBody = Type.Object(
   { title: 'QueueRule' },
 )
 const RulesBody = Type.Object({ total_count: Type.Integer(), rules: Type.Array(RuleBody) }, { title: 'QueueRules' })
-const CreateRule = Type.Object({ name: Text(100), position: Type.Optional(Position), match: Type.Optional(Match), ...Rule }, STRICT)
-const UpdateRule = Type.Object(
+const CreateRule = Taken({ name: Text(100), position: Type.Optional(Position), match: Type.Optional(Match), ...Rule })
+const UpdateRule = Taken(
   {
     name: Type.Optional(Text(100)),
     position: Type.Optional(Position),
@@ -120,10 +118,10 @@ const UpdateRule = Type.Object(
     longest_wait_seconds: Type.Optional(Type.Union([LongestWait, Type.Null()])),
     most_at_once: Type.Optional(Type.Union([MostAtOnce, Type.Null()])),
   },
-  { ...STRICT, description: 'What is given changes, null ends a setting, the rest stays; `match` is changed as a whole.' },
+  { description: 'What is given changes, null ends a setting, the rest stays; `match` is changed as a whole.' },
 )
 
-const SteerRequest = Type.Object(
+const SteerRequest = Taken(
   {
     expedite: Type.Optional(Type.Literal(true, { description: 'To the head of the line.' })),
     before: Type.Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'Before the job of this number.' })),
@@ -131,7 +129,7 @@ const SteerRequest = Type.Object(
     labels: Type.Optional(Labels),
     reset: Type.Optional(Type.Literal(true, { description: 'Back to where the rules put it.' })),
   },
-  { ...STRICT, description: 'One of these.' },
+  { description: 'One of these.' },
 )
 const SteeredBody = Type.Object(
   { id: Type.Integer(), run_id: Type.Integer(), name: Type.String(), labels: Type.Array(Type.String()) },
@@ -153,13 +151,10 @@ export const PauseBody = Type.Object(
   { title: 'Pause' },
 )
 const PausesBody = Type.Object({ total_count: Type.Integer(), pauses: Type.Array(PauseBody) }, { title: 'Pauses' })
-const PauseRequest = Type.Object(
-  {
-    reason: Text(500, 'Why, for those whose jobs wait.'),
-    drain: Type.Optional(Type.Boolean({ description: 'It is to become empty, before maintenance for example.' })),
-  },
-  STRICT,
-)
+const PauseRequest = Taken({
+  reason: Text(500, 'Why, for those whose jobs wait.'),
+  drain: Type.Optional(Type.Boolean({ description: 'It is to become empty, before maintenance for example.' })),
+})
 
 type QueueDeps = Deps & { book: AddressBook }
 

@@ -6,6 +6,7 @@ import { isoTime } from '../../http/places.ts'
 import type { App } from '../../http/server.ts'
 import { needs, type Actor } from '../../model/access.ts'
 import { AppError } from '../../model/errors.ts'
+import { Taken } from './requests.ts'
 
 const TOKEN = {
   id: Type.Integer(),
@@ -27,7 +28,7 @@ export const NewTokenBody = Type.Object(
   { title: 'NewToken' },
 )
 
-const TokenRequest = Type.Object({
+const TokenRequest = Taken({
   name: Type.String({ maxLength: 1000 }),
   scopes: Type.Optional(
     Type.Array(Type.String({ maxLength: 100 }), {
